@@ -1,0 +1,98 @@
+//! The command line.
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::growth::{Growth, grow};
+use crate::list;
+use crate::modes::{Exiting, Group, Herd, Hold, LeaderExit, Pidns, SharedMm};
+use crate::say::say;
+use crate::setup::Setup;
+use crate::signals::Signals;
+
+/// Makes real OOM kills on purpose, in every shape.
+///
+/// Run it in a cgroup with a memory limit: a container, a systemd scope, or `cargo xtask hog`.
+/// Exit codes: 0 reached --max or was told to stop, 1 failed (out of memory says so), 2 asked
+/// wrongly, 137 a child was killed.
+#[derive(Parser, Debug)]
+#[command(name = "hog", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Explain each mode: what it does and whom the OOM killer takes
+    #[arg(long)]
+    list: bool,
+
+    #[command(flatten)]
+    setup: Setup,
+
+    #[command(subcommand)]
+    mode: Option<Mode>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Mode {
+    /// One process that grows
+    Grow(Growth),
+    /// Children that grow and die while their parent lives on
+    Herd(Herd),
+    /// The thread group leader exits, then another thread grows
+    LeaderExit(Growth),
+    /// Several processes share one address space, one of them grows
+    SharedMm(SharedMm),
+    /// A process and its children in one cgroup, for kills by memory.oom.group
+    Group(Group),
+    /// PID 1 of a new PID namespace or one of its children grows; needs root
+    Pidns(Pidns),
+    /// A large child stands still in its exit while hog grows: a victim that is dying anyway
+    Exiting(Exiting),
+    /// Takes memory at once and holds it: the large idle neighbour
+    Hold(Hold),
+}
+
+impl Cli {
+    /// Runs the mode; returns the exit code.
+    pub(crate) fn run(self) -> Result<u8> {
+        let Self { list, setup, mode } = self;
+        if list {
+            say!("{}", list::table());
+            return Ok(0);
+        }
+        let Some(mode) = mode else {
+            let missing = clap::error::ErrorKind::MissingSubcommand;
+            Self::command()
+                .error(missing, "which mode? `hog --list` explains each")
+                .exit();
+        };
+        let signals = Signals::block()?;
+        setup.apply()?;
+        match mode {
+            Mode::Grow(growth) => grow(&growth, &signals),
+            Mode::Herd(mode) => mode.run(&signals),
+            Mode::LeaderExit(growth) => LeaderExit(growth).run(signals),
+            Mode::SharedMm(mode) => mode.run(&signals),
+            Mode::Group(mode) => mode.run(&signals),
+            Mode::Pidns(mode) => mode.run(&signals),
+            Mode::Exiting(mode) => mode.run(&signals),
+            Mode::Hold(mode) => mode.run(&signals),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_mode_is_explained() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        let table = list::table().to_string();
+        for mode in command.get_subcommands() {
+            assert!(
+                table.contains(mode.get_name()),
+                "{} is not in --list",
+                mode.get_name()
+            );
+        }
+    }
+}

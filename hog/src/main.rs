@@ -1,0 +1,28 @@
+//! Makes real OOM kills on purpose, in every shape: see `hog --list`.
+
+mod cli;
+mod failure;
+mod growth;
+mod list;
+mod members;
+mod memory;
+mod modes;
+mod process;
+mod say;
+mod setup;
+mod signals;
+mod source;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(code) => code.into(),
+        Err(error) => {
+            eprintln!("hog: {error:#}");
+            failure::exit_code(&error).into()
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `oom:mark_victim`: the kernel marks a task as a victim of the OOM killer.
+//!
+//! mm/oom_kill.c `mark_oom_victim`, in the context of the task whose allocation failed and under
+//! `oom_lock`. Kernels before 6.9 without the back-port hand over a pid instead of the task.
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::{btf_tracepoint, raw_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
+};
+use oom_probe_common::{
+    ledger::Count,
+    record::{Header, Target, hook, kind, valid},
+};
+
+use crate::{
+    cgroup,
+    emit::{Wake, header, submit},
+    globals::setting,
+    maps::{Buffer, LastMark, Scratch, count, last_mark, scratch},
+    read::{Address, Direct, Probe, Read},
+    task,
+};
+
+/// Where the tracepoint hands over the task. Minimum kernel: 5.8 (ring buffer).
+#[raw_tracepoint(tracepoint = "mark_victim")]
+fn mark_raw_tp(ctx: RawTracePointContext) -> u32 {
+    marked::<Probe>(ctx.arg(0), hook::RAW_TP);
+    0
+}
+
+/// The same by direct loads, where `bpf_probe_read_kernel` is refused. Minimum kernel: 5.11
+/// (`bpf_get_current_task_btf`).
+#[btf_tracepoint(function = "mark_victim")]
+fn mark_tp_btf(ctx: BtfTracePointContext) -> u32 {
+    marked::<Direct>(ctx.arg(0), hook::TP_BTF);
+    0
+}
+
+/// Where the tracepoint hands over a pid: the signal hook has told the rest.
+#[raw_tracepoint(tracepoint = "mark_victim")]
+fn mark_raw_tp_pid(ctx: RawTracePointContext) -> u32 {
+    marked_thread(ctx.arg(0), hook::RAW_TP);
+    0
+}
+
+/// Where only the plain tracepoint is to be had: its pid, at the offset that its `format` gives.
+#[tracepoint(category = "oom", name = "mark_victim")]
+fn mark_tracepoint(ctx: TracePointContext) -> u32 {
+    let offset = setting!(tracepoint_pid) as usize;
+    // SAFETY: the offset is that of a field of this tracepoint.
+    if let Ok(tid) = unsafe { ctx.read_at(offset) } {
+        marked_thread(tid, hook::TRACEPOINT);
+    }
+    0
+}
+
+#[inline(always)]
+fn marked_thread(tid: u32, hook: u8) {
+    count(Count::Marks);
+    let record = TidRecord {
+        header: header(kind::MARK_TID, hook, size_of::<TidRecord>()),
+        target: Target {
+            valid: valid::IDS,
+            tgid: 0,
+            tid,
+            start_time_ns: 0,
+            mm: 0,
+        },
+    };
+    let len = size_of::<TidRecord>() as u64;
+    let data = (&raw const record).cast();
+    submit(data, len, Wake::Now, Count::DroppedMarks);
+}
+
+#[repr(C)]
+struct TidRecord {
+    header: Header,
+    target: Target,
+}
+
+#[inline(always)]
+fn marked<R: Read>(victim: Address, hook: u8) {
+    count(Count::Marks);
+    let Some(scratch) = scratch(Buffer::Mark) else {
+        return;
+    };
+    // SAFETY: this CPU's own buffer; marks are serialised by `oom_lock`.
+    let scratch = unsafe { &mut *scratch };
+    let len = record::<R>(scratch, victim, kind::MARK, hook);
+    remember(scratch.body.victim.mm);
+    submit(
+        (&raw const *scratch).cast(),
+        len,
+        Wake::Now,
+        Count::DroppedMarks,
+    );
+}
+
+/// Builds a whole record; returns its length.
+#[inline(always)]
+pub(crate) fn record<R: Read>(scratch: &mut Scratch, victim: Address, kind: u8, hook: u8) -> u64 {
+    let current = R::current();
+    scratch.body = task::EMPTY;
+    task::victim::<R>(&mut scratch.body, victim);
+    task::trigger::<R>(&mut scratch.body, current);
+    let end = cgroup::victim_path::<R>(scratch, victim);
+    let end = cgroup::trigger_path::<R>(scratch, end, current);
+    let fixed = size_of_val(&scratch.header) + size_of_val(&scratch.body);
+    let len = fixed + end;
+    scratch.header = header(kind, hook, len);
+    // Never more than the buffer holds; said so that the verifier believes it.
+    len.min(size_of::<Scratch>()) as u64
+}
+
+/// Lets the signal hook know whose mm the next signals may share.
+#[inline(always)]
+pub(crate) fn remember(mm: u64) {
+    if let Some(last) = last_mark() {
+        // SAFETY: a live map's slot. A racing reader sees a torn value at worst, and then sends a
+        // record less detailed than it could be.
+        unsafe {
+            *last = LastMark {
+                mm,
+                current: bpf_get_current_pid_tgid(),
+            }
+        };
+    }
+}

@@ -1,0 +1,113 @@
+//! `signal:signal_generate`: the kernel sends a signal.
+//!
+//! kernel/signal.c `__send_signal_locked`. The OOM killer sends SIGKILL just before it marks a
+//! victim and, without any mark, to every other process that shares the victim's mm. That makes
+//! this hook the witness that a mark was a kill.
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
+use oom_probe_common::{
+    ledger::Count,
+    record::{Header, Target, hook, kind},
+};
+
+use crate::{
+    emit::{Wake, header, submit},
+    globals::{offset, setting},
+    maps::{Buffer, count, last_mark, scratch},
+    mark,
+    read::{Address, Direct, Probe, Read},
+    task,
+};
+
+const SIGKILL: u32 = 9;
+/// `SEND_SIG_PRIV` of include/linux/sched/signal.h: the kernel itself is the sender. The value
+/// stands for a pointer and is never followed.
+const SEND_SIG_PRIV: u64 = 1;
+/// `PF_EXITING` of include/linux/sched.h. A dying init of a PID namespace kills its children
+/// (kernel/pid_namespace.c `zap_pid_ns_processes`): none of the OOM killer's business.
+const PF_EXITING: u32 = 0x4;
+
+/// Minimum kernel: 5.8.
+#[raw_tracepoint(tracepoint = "signal_generate")]
+fn signal_raw_tp(ctx: RawTracePointContext) -> u32 {
+    if ctx.arg::<u32>(0) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV {
+        sent::<Probe>(ctx.arg(2), hook::RAW_TP);
+    }
+    0
+}
+
+/// The same by direct loads. Minimum kernel: 5.11.
+#[btf_tracepoint(function = "signal_generate")]
+fn signal_tp_btf(ctx: BtfTracePointContext) -> u32 {
+    if ctx.arg::<u32>(0) == SIGKILL && ctx.arg::<u64>(1) == SEND_SIG_PRIV {
+        sent::<Direct>(ctx.arg(2), hook::TP_BTF);
+    }
+    0
+}
+
+#[repr(C)]
+struct TargetRecord {
+    header: Header,
+    target: Target,
+}
+
+#[inline(always)]
+fn sent<R: Read>(victim: Address, hook: u8) {
+    if R::member::<u32>(R::current(), offset!(task_flags)).value & PF_EXITING != 0 {
+        return;
+    }
+    count(Count::Signals);
+    let shares = shares_marked_mm::<R>(victim);
+    if shares || setting!(whole_signals) == 1 {
+        whole::<R>(victim, hook, if shares { Wake::Now } else { Wake::Later });
+        return;
+    }
+    let record = TargetRecord {
+        header: header(kind::SIGNAL, hook, size_of::<TargetRecord>()),
+        target: task::target::<R>(victim),
+    };
+    let len = size_of::<TargetRecord>() as u64;
+    submit(
+        (&raw const record).cast(),
+        len,
+        Wake::Later,
+        Count::DroppedSignals,
+    );
+}
+
+/// All there is to know, for a task that no mark will describe.
+#[inline(always)]
+fn whole<R: Read>(victim: Address, hook: u8, wake: Wake) {
+    let Some(scratch) = scratch(Buffer::Signal) else {
+        return;
+    };
+    // SAFETY: this CPU's own buffer for signals; the sender holds the target's siglock.
+    let scratch = unsafe { &mut *scratch };
+    let len = mark::record::<R>(scratch, victim, kind::SIGNAL_WHOLE, hook);
+    submit(
+        (&raw const *scratch).cast(),
+        len,
+        wake,
+        Count::DroppedSignals,
+    );
+    if setting!(whole_signals) == 1 {
+        mark::remember(scratch.body.victim.mm);
+    }
+}
+
+/// Whether the last victim that this very task had marked shares its mm with the target.
+#[inline(always)]
+fn shares_marked_mm<R: Read>(victim: Address) -> bool {
+    let Some(last) = last_mark() else {
+        return false;
+    };
+    // SAFETY: a live map's slot, see `mark::remember`.
+    let last = unsafe { *last };
+    last.mm != 0
+        && last.current == bpf_get_current_pid_tgid()
+        && task::mm::<R>(victim).value == last.mm
+}

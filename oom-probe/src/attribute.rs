@@ -1,0 +1,368 @@
+//! Whose kill it is: the pod, the container and its role, from the cgroup path and the pods of
+//! this node.
+//!
+//! | the kill comes | then |
+//! |---|---|
+//! | for a container that is known | a record at once: `live` |
+//! | after the pod was deleted or the container started anew | at once: `tombstone` |
+//! | before a status names the container | [parked](Decision::Parked), then `late`; after the deadline `unresolved`, with what is known of the pod |
+//! | while the API server is away | by the last known pods, else parked until it is back |
+//! | in the pod's own cgroup | at once, container [`POD`](SANDBOX) |
+//! | outside Kubernetes | at once: `host` |
+//! | on another node of the same kernel | no record: [`Decision::OtherNode`] |
+//!
+//! Pods and kills are fed in by the one loop of the daemon, and time with them; nothing here waits,
+//! reads a clock or talks to anybody.
+
+mod parking;
+mod victim;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    cgroup::path::Identity,
+    kill::{HostRef, Kill, PodRef, Record, RecordType, SCHEMA},
+    labels::{Attribution, Scope},
+    pods::{
+        PodEvent,
+        index::{Found, InPod, Index, Refused},
+        pod::Pod,
+    },
+};
+use parking::Parking;
+pub use parking::{AT_MOST, MAX_PARKED, PATIENCE};
+
+/// The container of a pod's sandbox (pause) and of processes in the pod's own cgroup.
+pub const SANDBOX: &str = "POD";
+
+/// When another pod that is not taken up is told of.
+const REFUSED_AGAIN: Duration = Duration::from_secs(600);
+
+/// What there is to attribute with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Config {
+    /// Pods will be fed in. Without them a kill has only its cgroup path.
+    pub kubernetes: bool,
+    /// Id of the node's own cgroup root, where that is not the root of the hierarchy: kills
+    /// elsewhere are another node's on the same kernel (kind, k3d).
+    pub node_root: Option<u64>,
+}
+
+/// Attributes kills to pods.
+#[derive(Debug, Default)]
+pub struct Attributor {
+    config: Config,
+    index: Index,
+    parked: Parking,
+    refused_at: Option<Instant>,
+}
+
+/// What becomes of a kill.
+#[derive(Debug)]
+pub enum Decision {
+    /// It is attributed.
+    Record(Box<Record>),
+    /// Its record comes later; this is what will be its scope. With the oldest parked kill where
+    /// there was no room for both.
+    Parked(Scope, Option<Box<Record>>),
+    /// It is another node's.
+    OtherNode(Box<Kill>),
+}
+
+/// What a change of the pods led to.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// The pod as it is now.
+    pub applied: Option<Arc<Pod>>,
+    /// Pods that are gone.
+    pub gone: Vec<Arc<Pod>>,
+    /// Parked kills whose container is known now, to be counted after the pods are applied.
+    pub records: Vec<Record>,
+    /// Why the pod was not taken up. Told once in ten minutes: there may be thousands of such.
+    pub refused: Option<Refused>,
+}
+
+impl Attributor {
+    /// Without any pod.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            ..Self::default()
+        }
+    }
+
+    /// Decides whose a kill is.
+    pub fn on_kill(&mut self, mut kill: Kill, now: Instant) -> Decision {
+        if let Some(identity) = below_node_root(&kill, self.config.node_root) {
+            kill.identity = identity;
+        }
+        let scope = scope(&kill, self.config.node_root);
+        match scope {
+            Scope::OtherNode => return Decision::OtherNode(Box::new(kill)),
+            Scope::Unknown => {
+                return Decision::Record(Box::new(record(kill, scope, Attribution::Unresolved)));
+            }
+            Scope::Pod | Scope::Host => {}
+        }
+        let kill = Box::new(kill);
+        match answer(&self.index, self.config.kubernetes, kill, Attribution::Live) {
+            Ok(record) => Decision::Record(Box::new(record)),
+            Err(kill) => {
+                let displaced = self.parked.park(kill, now);
+                let displaced =
+                    displaced.map(|kill| Box::new(conclude(&self.index, *kill, Attribution::Late)));
+                Decision::Parked(scope, displaced)
+            }
+        }
+    }
+
+    /// Takes in what the watch tells.
+    pub fn on_pods(&mut self, event: PodEvent, now: Instant) -> Change {
+        let mut change = Change::default();
+        match event {
+            PodEvent::ListStarts => self.index.begin_list(),
+            PodEvent::Listed(object) | PodEvent::Applied(object) => {
+                match self.index.apply(&object, now) {
+                    Ok(pod) => change.applied = Some(pod),
+                    Err(refused) => change.refused = self.tell(refused, now),
+                }
+            }
+            PodEvent::Deleted(object) => change.gone.extend(self.index.delete(&object, now)),
+            PodEvent::Synced { listed } => {
+                if listed {
+                    change.gone = self.index.finish_list(now);
+                }
+                self.parked.set_synced(true, now);
+            }
+            PodEvent::Away => self.parked.set_synced(false, now),
+        }
+        let (index, kubernetes) = (&self.index, self.config.kubernetes);
+        for pod in change.applied.iter().chain(&change.gone) {
+            let records = self.parked.ask_again(pod, |kill| {
+                answer(index, kubernetes, kill, Attribution::Late)
+            });
+            change.records.extend(records);
+        }
+        change
+    }
+
+    fn tell(&mut self, refused: Refused, now: Instant) -> Option<Refused> {
+        let told = |at: Instant| now.saturating_duration_since(at) < REFUSED_AGAIN;
+        if self.refused_at.is_some_and(told) {
+            return None;
+        }
+        self.refused_at = Some(now);
+        Some(refused)
+    }
+
+    /// Gives the kills whose time is over as what they are known to be.
+    pub fn tick(&mut self, now: Instant) -> Vec<Record> {
+        self.index.expire(now);
+        let due = self.parked.take_due(now);
+        due.into_iter()
+            .map(|kill| conclude(&self.index, kill, Attribution::Late))
+            .collect()
+    }
+
+    /// Gives all kills that wait as what they are known to be: nobody will ask again.
+    pub fn conclude(&mut self) -> Vec<Record> {
+        let waiting = self.parked.take_all();
+        waiting
+            .into_iter()
+            .map(|kill| conclude(&self.index, kill, Attribution::Late))
+            .collect()
+    }
+
+    /// When [`Attributor::tick`] has something to do.
+    pub fn next_tick(&self) -> Option<Instant> {
+        self.parked.next_due()
+    }
+
+    /// The kills that wait for their pod.
+    pub fn parked(&self) -> impl Iterator<Item = &Kill> {
+        self.parked.iter()
+    }
+
+    /// The pod of a record, deleted or not.
+    pub fn pod_of(&self, record: &Record) -> Option<Arc<Pod>> {
+        let uid = record.pod.as_ref()?.uid.as_ref()?;
+        self.index.by_uid(&uid.parse().ok()?)
+    }
+
+    /// The pods.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+}
+
+/// What the levels below the node's own root say: a node that is a container has that container's
+/// id above all of its pods, and a node in a pod the other cluster's pod.
+fn below_node_root(kill: &Kill, node_root: Option<u64>) -> Option<Identity> {
+    let levels = kill
+        .cgroup_ids
+        .iter()
+        .position(|id| Some(*id) == node_root)?;
+    let path = kill.cgroup.as_ref()?.path.as_ref()?;
+    let names = path.rsplit('/').take(levels).map(str::as_bytes);
+    Some(Identity::parse(names))
+}
+
+/// Whose processes the victim was among, by its cgroup alone.
+pub fn scope(kill: &Kill, node_root: Option<u64>) -> Scope {
+    if kill.cgroup.is_none() {
+        return Scope::Unknown;
+    }
+    match node_root {
+        Some(root) if !kill.cgroup_ids.contains(&root) => {
+            // The root may be among the levels that the record had no room for.
+            if kill.truncated || kill.cgroup_ids.is_empty() {
+                return Scope::Unknown;
+            }
+            return Scope::OtherNode;
+        }
+        _ => {}
+    }
+    if kill.identity.pod.is_some() {
+        Scope::Pod
+    } else if kill
+        .cgroup
+        .as_ref()
+        .is_some_and(|cgroup| cgroup.path.is_none())
+    {
+        Scope::Unknown
+    } else {
+        Scope::Host
+    }
+}
+
+/// The record, or the kill again if a status is still to come. `found` is the attribution by a pod
+/// that is there.
+fn answer(
+    index: &Index,
+    kubernetes: bool,
+    kill: Box<Kill>,
+    found: Attribution,
+) -> Result<Record, Box<Kill>> {
+    match index.lookup(&kill.identity) {
+        Found::Container(pod, at) => Ok(in_pod(*kill, &pod, Some(at), found)),
+        Found::Sandbox(pod) => Ok(in_pod(*kill, &pod, None, found)),
+        Found::Unlisted(pod) if !pod.past => Err(kill),
+        Found::Nothing if kill.identity.pod.is_none() => Ok(host(*kill)),
+        Found::Nothing if kubernetes => Err(kill),
+        // No status will come any more, or ever.
+        Found::Unlisted(_) | Found::Nothing => Ok(conclude(index, *kill, found)),
+    }
+}
+
+/// What can be said of a kill for which no more will be known.
+///
+/// An id that no status names is that of the pod's sandbox, or of a run that came and went between
+/// two statuses. In the sandbox runs `pause` and nothing else; in a pod of one container a run that
+/// is not the sandbox's is that container's. In any other case saying nothing is better than being
+/// wrong.
+fn conclude(index: &Index, kill: Kill, found: Attribution) -> Record {
+    match index.lookup(&kill.identity) {
+        Found::Container(pod, at) => in_pod(kill, &pod, Some(at), found),
+        Found::Sandbox(pod) => in_pod(kill, &pod, None, found),
+        Found::Unlisted(known) => {
+            let is_pause = kill.victim.comm.as_deref() == Some("pause");
+            match (is_pause, known.pod.containers.len()) {
+                (true, _) => in_pod(kill, &known, None, found),
+                (false, 1) => in_pod(kill, &known, Some(0), found),
+                (false, _) => {
+                    let pod = PodRef {
+                        container_id: kill.identity.container.map(|id| id.to_string()),
+                        ..known.pod.reference()
+                    };
+                    with_pod(kill, pod, Attribution::Unresolved)
+                }
+            }
+        }
+        Found::Nothing => {
+            let pod = by_path(&kill);
+            with_pod(kill, pod, Attribution::Unresolved)
+        }
+    }
+}
+
+fn in_pod(mut kill: Kill, pod: &InPod, at: Option<usize>, found: Attribution) -> Record {
+    let attribution = match found {
+        Attribution::Live if pod.past => Attribution::Tombstone,
+        found => found,
+    };
+    let container = at.and_then(|at| pod.container(at));
+    let id = kill.identity.container;
+    let known = victim::Container {
+        pid_namespace: container.map(|_| pod.pod.pid_namespace),
+        run: container.and_then(|container| container.run(id.as_ref()?)),
+    };
+    let name = container.map_or(SANDBOX, |container| &*container.name);
+    let image = container.map(|container| container.image.to_string());
+    let reference = PodRef {
+        container: Some(name.to_owned()),
+        container_id: id.map(|id| id.to_string()),
+        image: image.filter(|image| !image.is_empty()),
+        ..pod.pod.reference()
+    };
+    kill.victim.kind = victim::kind(&kill, known);
+    Record {
+        pod: Some(reference),
+        ..record(kill, Scope::Pod, attribution)
+    }
+}
+
+fn with_pod(mut kill: Kill, pod: PodRef, attribution: Attribution) -> Record {
+    kill.victim.kind = victim::kind(&kill, victim::Container::default());
+    Record {
+        pod: Some(pod),
+        ..record(kill, Scope::Pod, attribution)
+    }
+}
+
+/// What the path says of the pod.
+fn by_path(kill: &Kill) -> PodRef {
+    let identity = &kill.identity;
+    PodRef {
+        namespace: None,
+        name: None,
+        uid: identity.pod.map(|uid| uid.to_string()),
+        container: identity.container.is_none().then(|| SANDBOX.to_owned()),
+        container_id: identity.container.map(|id| id.to_string()),
+        image: None,
+        qos: identity.qos.map(|qos| qos.as_str().to_owned()),
+        workload: None,
+    }
+}
+
+fn host(mut kill: Kill) -> Record {
+    kill.victim.kind = victim::kind(&kill, victim::Container::default());
+    let identity = &kill.identity;
+    let host = HostRef {
+        unit: identity.unit.as_ref().map(ToString::to_string),
+        container_id: identity.container.map(|id| id.to_string()),
+    };
+    Record {
+        host: Some(host),
+        ..record(kill, Scope::Host, Attribution::Host)
+    }
+}
+
+fn record(kill: Kill, scope: Scope, attribution: Attribution) -> Record {
+    Record {
+        kind: RecordType::OomKill,
+        schema: SCHEMA,
+        kill,
+        scope,
+        pod: None,
+        host: None,
+        attribution,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

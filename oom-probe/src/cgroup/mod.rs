@@ -1,0 +1,11 @@
+//! What a cgroup tells: its path, and the files of its memory controller.
+
+pub mod container;
+pub mod files;
+pub mod hierarchy;
+pub mod ids;
+pub mod path;
+pub mod pod;
+pub mod unit;
+
+mod component;

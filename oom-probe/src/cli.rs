@@ -1,0 +1,236 @@
+//! The command line: each flag has an environment variable and a default.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+
+use jiff::SignedDuration;
+
+use crate::{
+    doctor::DoctorArgs,
+    kernel::btf::KERNEL_BTF,
+    kills::KillsArgs,
+    pods::connect,
+    sinks::{containers::MAX_CONTAINERS, events, log},
+};
+
+/// Version, commit, and where the kernel programs come from.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("OOM_PROBE_COMMIT"),
+    ", kernel programs: ",
+    env!("OOM_PROBE_EBPF_KIND"),
+    ")"
+);
+
+/// Sees every OOM kill on this node, the invisible ones too.
+#[derive(Debug, Parser)]
+#[command(name = "oom-probe", version = VERSION)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Capture OOM kills until stopped
+    Run(Box<RunArgs>),
+    /// Show the kills that a running daemon has recorded
+    Kills(KillsArgs),
+    /// Tell what this node offers, what is missing and how to get it
+    Doctor(DoctorArgs),
+}
+
+/// The flags of `oom-probe run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Where /metrics, /healthz, /readyz and /api/v1/kills are served
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:9550",
+        env = "OOM_PROBE_LISTEN"
+    )]
+    pub listen: SocketAddr,
+
+    /// Serve /api/ to peers on other hosts too, not just to loopback
+    #[arg(long, env = "OOM_PROBE_API_REMOTE")]
+    pub api_remote: bool,
+
+    /// Name of this node [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub node: Option<String>,
+
+    /// Whether to ask the API server for the pods of this node
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value_t,
+        env = "OOM_PROBE_KUBERNETES"
+    )]
+    pub kubernetes: connect::Mode,
+
+    /// For which OOM events a Kubernetes Event is made
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHICH",
+        default_value_t,
+        env = "OOM_PROBE_EVENTS"
+    )]
+    pub events: events::Mode,
+
+    /// How long the series of a container that is gone are kept if they counted anything
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration, env = "OOM_PROBE_SERIES_TTL")]
+    pub series_ttl: Duration,
+
+    /// At most so many containers have series
+    #[arg(long, value_name = "N", default_value_t = MAX_CONTAINERS, env = "OOM_PROBE_MAX_CONTAINERS")]
+    pub max_containers: usize,
+
+    /// What goes to standard output for each kill [default: text on a terminal, else json]
+    #[arg(long, value_enum, value_name = "FORMAT", env = "OOM_PROBE_OUTPUT")]
+    pub output: Option<log::Format>,
+
+    /// How many kills /api/v1/kills remembers
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1000,
+        env = "OOM_PROBE_HISTORY"
+    )]
+    pub history: usize,
+
+    /// Do not keep capturing while no daemon runs
+    #[arg(long, env = "OOM_PROBE_NO_PIN")]
+    pub no_pin: bool,
+
+    /// The root of this node's cgroup hierarchies
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/sys/fs/cgroup",
+        env = "OOM_PROBE_CGROUP_ROOT"
+    )]
+    pub cgroup_root: PathBuf,
+
+    /// The node's procfs
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/proc",
+        env = "OOM_PROBE_PROC_ROOT"
+    )]
+    pub proc_root: PathBuf,
+
+    /// BTF of the running kernel
+    #[arg(long, value_name = "FILE", default_value = KERNEL_BTF, env = "OOM_PROBE_BTF")]
+    pub btf: PathBuf,
+
+    /// What the daemon says about itself on standard error: error, warn, info, debug, trace
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "OOM_PROBE_LOG_LEVEL"
+    )]
+    pub log_level: tracing::Level,
+}
+
+/// The command of this process' arguments.
+///
+/// # Errors
+/// The exit code, once help, the version or what was wrong has been printed.
+pub fn parse() -> Result<Command, ExitCode> {
+    Cli::try_parse().map(|cli| cli.command).map_err(|error| {
+        // Without a command the help is the answer: it is not one line, but shows them all.
+        if error.use_stderr() && error.kind() != MISSING_COMMAND {
+            eprintln!("oom-probe: {}", one_line(&error.render().to_string()));
+        } else {
+            // Nobody may be left to read it.
+            let _ = error.print();
+        }
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}
+
+const MISSING_COMMAND: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+
+/// A message of clap without its usage, on one line.
+fn one_line(message: &str) -> String {
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let lines = message
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .filter(|line| !line.starts_with("Usage:"))
+        .map(|line| {
+            ["tip: ", "For more information, "]
+                .iter()
+                .find_map(|words| line.strip_prefix(words))
+                .unwrap_or(line)
+        })
+        .map(|line| line.trim_end_matches('.'));
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+/// `1h`, `90m`, `1h 30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration = text
+        .parse()
+        .map_err(|_| "it is no duration, such as 1h or 90m".to_owned())?;
+    Duration::try_from(duration).map_err(|_| "it is below zero".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mistake_is_told_in_one_line() {
+        for (arguments, expected) in [
+            (
+                &["run", "--listn", "x"][..],
+                "unexpected argument '--listn' found; \
+                 a similar argument exists: '--listen'; \
+                 try '--help'",
+            ),
+            (
+                &["run", "--listen", "x"],
+                "invalid value 'x' for '--listen <ADDRESS>': invalid socket address syntax; \
+                 try '--help'",
+            ),
+            (
+                &["kills", "--output", "xml"],
+                "invalid value 'xml' for '--output <FORMAT>'; \
+                 [possible values: table, json]; \
+                 try '--help'",
+            ),
+        ] {
+            let error = Cli::try_parse_from(["oom-probe"].iter().chain(arguments)).unwrap_err();
+            assert_eq!(one_line(&error.render().to_string()), expected);
+        }
+    }
+
+    #[test]
+    fn durations_are_written_as_people_write_them() {
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(duration("90m"), Ok(Duration::from_secs(5400)));
+        assert!(duration("-1h").is_err());
+        assert!(duration("soon").is_err());
+    }
+}

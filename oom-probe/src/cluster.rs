@@ -1,0 +1,207 @@
+//! What Kubernetes adds to a kill: its pod, the container's series, the outcome, the Event.
+//!
+//! Everything here is fed by the one loop of the daemon, and time with it. Without a cluster the
+//! same way is gone: kills are then named by their cgroup paths alone.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::{
+    attribute::{Attributor, Change, Decision},
+    cgroup::{files, hierarchy::MemoryRoot},
+    kill::{Kill, Record},
+    labels::Scope,
+    memory,
+    outcome::{Outcomes, Place, Settled, Signs},
+    pods::{
+        PodEvent,
+        index::{Found, Index},
+        pod::Pod,
+    },
+    sinks::{containers::Containers, events::Events},
+};
+
+/// How often series whose time is over are looked for.
+const EXPIRY: Duration = Duration::from_secs(60);
+
+/// Pods, series of containers, outcomes and Events.
+pub struct Cluster {
+    attributor: Attributor,
+    containers: Containers,
+    outcomes: Outcomes,
+    events: Option<Events>,
+    memory: Option<MemoryRoot>,
+    expired: Instant,
+}
+
+/// What became of a kill.
+pub struct Attributed {
+    /// Whose it is.
+    pub scope: Scope,
+    /// The records that are complete now: this kill's, unless it waits for its pod.
+    pub records: Vec<Record>,
+}
+
+impl Cluster {
+    /// Without any pod. `memory` is where the memory controller's cgroups are, to see whether a
+    /// container lives on.
+    #[must_use]
+    pub fn new(
+        attributor: Attributor,
+        containers: Containers,
+        events: Option<Events>,
+        memory: Option<MemoryRoot>,
+    ) -> Self {
+        Self {
+            attributor,
+            containers,
+            outcomes: Outcomes::default(),
+            events,
+            memory,
+            expired: Instant::now(),
+        }
+    }
+
+    /// Takes a kill.
+    pub fn on_kill(&mut self, kill: Kill, now: Instant) -> Attributed {
+        let (scope, records) = match self.attributor.on_kill(kill, now) {
+            Decision::Record(record) => (record.scope, vec![*record]),
+            Decision::Parked(scope, displaced) => {
+                (scope, displaced.map(|record| *record).into_iter().collect())
+            }
+            Decision::OtherNode(_) => (Scope::OtherNode, Vec::new()),
+        };
+        self.count(&records, now);
+        Attributed { scope, records }
+    }
+
+    /// Takes what the watch tells; returns the records that had waited for it.
+    pub fn on_pods(&mut self, event: PodEvent, now: Instant) -> Vec<Record> {
+        let listed = matches!(event, PodEvent::Synced { listed: true });
+        let Change {
+            applied,
+            gone,
+            records,
+            refused,
+        } = self.attributor.on_pods(event, now);
+        if let Some(refused) = refused {
+            tracing::warn!("a pod is left out: {refused}");
+        }
+        if let Some(pod) = applied {
+            self.containers.apply(&pod, now);
+        }
+        // Before the pods go: a kill of a pod's last moment counts on its series.
+        self.count(&records, now);
+        for pod in gone {
+            self.containers.remove(&pod, now);
+        }
+        if listed {
+            memory::give_back();
+        }
+        records
+    }
+
+    /// Does what is due; returns the records that waited long enough.
+    pub fn tick(&mut self, now: Instant) -> Vec<Record> {
+        let records = self.attributor.tick(now);
+        self.count(&records, now);
+        let (index, memory) = (self.attributor.index(), self.memory.as_ref());
+        let settled = self.outcomes.tick(now, |place| look(place, index, memory));
+        for settled in settled {
+            self.settle(&settled, now);
+        }
+        if let Some(events) = &mut self.events {
+            events.tick(now);
+        }
+        if now.saturating_duration_since(self.expired) >= EXPIRY {
+            self.expired = now;
+            self.containers.tick(now);
+        }
+        records
+    }
+
+    /// When [`Cluster::tick`] has something to do. Series expire along with a scrape.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Instant> {
+        let events = self.events.as_ref().and_then(Events::next_tick);
+        [
+            self.attributor.next_tick(),
+            self.outcomes.next_tick(),
+            events,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Concludes what waits, since no more will come: kills for their pod, events for their
+    /// outcome. Returns the records of the kills.
+    pub fn conclude(&mut self, now: Instant) -> Vec<Record> {
+        let records = self.attributor.conclude();
+        self.count(&records, now);
+        let (index, memory) = (self.attributor.index(), self.memory.as_ref());
+        let settled = self
+            .outcomes
+            .conclude(now, |place| look(place, index, memory));
+        for settled in settled {
+            self.settle(&settled, now);
+        }
+        records
+    }
+
+    /// Posts the Events that wait, for that long.
+    pub async fn finish(self, within: Duration) {
+        if let Some(events) = self.events {
+            events.finish(within).await;
+        }
+    }
+
+    fn count(&mut self, records: &[Record], now: Instant) {
+        for record in records {
+            self.containers.on_kill(record, now);
+            if let Some(settled) = self.outcomes.on_kill(record, now, Timestamp::now()) {
+                self.settle(&settled, now);
+            }
+        }
+    }
+
+    fn settle(&mut self, settled: &Settled, now: Instant) {
+        self.containers.on_settled(settled, now);
+        if let Some(events) = &mut self.events {
+            let pod = self.attributor.index().lookup(&settled.kill.kill.identity);
+            events.on_settled(settled, known(&pod), now, Timestamp::now());
+        }
+    }
+}
+
+fn known(found: &Found) -> Option<&Pod> {
+    match found {
+        Found::Container(pod, _) | Found::Sandbox(pod) | Found::Unlisted(pod) => Some(&pod.pod),
+        Found::Nothing => None,
+    }
+}
+
+/// Whether the container still runs, by its cgroup and by its pod's status.
+fn look(place: Place<'_>, index: &Index, memory: Option<&MemoryRoot>) -> Signs {
+    let population = place.cgroup.zip(memory).and_then(|(cgroup, root)| {
+        let names = cgroup.trim_start_matches('/').rsplit('/');
+        let directory = root.directory(names.map(str::as_bytes))?;
+        population(root, &directory)
+    });
+    let finished_at = place.id.and_then(|id| {
+        let (pod, at) = index.container_of_run(&id)?;
+        pod.containers.get(at)?.run(&id)?.finished_at
+    });
+    Signs {
+        population,
+        finished_at,
+    }
+}
+
+fn population(root: &MemoryRoot, directory: &Path) -> Option<files::Population> {
+    files::population(root.hierarchy, directory)
+        .inspect_err(|error| tracing::debug!("{}: {error}", directory.display()))
+        .ok()
+}

@@ -1,0 +1,197 @@
+//! `oom-probe run`: wires the pipeline to the runtime, the server and the signals.
+
+mod start;
+
+use std::future::pending;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use jiff::SignedDuration;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    cli::RunArgs,
+    http::{self, App, Status},
+    kernel::{load::ArmError, ring::Readable},
+    pipeline::Pipeline,
+    pods::{Link, watch::Watch},
+};
+use start::Started;
+
+/// How long a kill may wait for the record that says what became of it.
+const HOLD: Duration = Duration::from_millis(20);
+/// How long the log may take to write what waits when the daemon ends.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Runs the daemon until SIGINT or SIGTERM.
+///
+/// # Errors
+/// One line that names the cause and the remedy.
+pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let diagnostics =
+        start::log_to_stderr(args.log_level).context("cannot write to standard error")?;
+    let result = block_on(run_until_stopped(args));
+    diagnostics.finish(FLUSH);
+    result
+}
+
+/// Runs a future on one thread, which is all that a daemon on every node may cost.
+///
+/// # Errors
+/// Those of the future.
+pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(future)
+}
+
+/// 1 is kept for: kills cannot be captured. Whatever else stops the daemon was asked for wrongly
+/// or cannot be had.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(if error.is::<ArmError>() { 1 } else { 2 })
+}
+
+async fn run_until_stopped(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // Before anything is hooked: a taken port leaves nothing half started.
+    let listener = http::bind(args.listen).await?;
+    let began = Instant::now();
+    let Started {
+        pipeline,
+        registry,
+        log,
+        _hooks,
+        readable,
+        access,
+        mut watch,
+    } = start::start(&args).await?;
+    let shared = Arc::new(Shared::new(pipeline));
+    let app = Arc::new(App {
+        registry,
+        history: Arc::clone(&shared.lock().sinks().history),
+        api_access: access,
+        probe: Box::new(SharedProbe {
+            shared: Arc::clone(&shared),
+            link: watch.as_ref().map(|watch| watch.link.clone()),
+        }),
+    });
+    tracing::info!(
+        "capturing OOM kills, http://{}/metrics, armed in {} ms",
+        listener.local_addr().unwrap_or(args.listen),
+        began.elapsed().as_millis()
+    );
+    let reason = tokio::select! {
+        never = http::serve(listener, app) => match never {},
+        error = read(&shared, &readable, watch.as_mut()) => return Err(error),
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    };
+    shared.lock().conclude();
+    let kills = shared.lock().kills();
+    log.finish(FLUSH);
+    if let Some(shared) = Arc::into_inner(shared) {
+        shared.into_pipeline().finish(FLUSH).await;
+    }
+    let ran = SignedDuration::from_secs(began.elapsed().as_secs().cast_signed());
+    tracing::info!("stopped by {reason} after {ran:#}: {kills} OOM kills captured");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Feeds the pipeline: records of the ring, pods, time.
+async fn read(
+    shared: &Shared,
+    readable: &Readable,
+    mut watch: Option<&mut Watch>,
+) -> anyhow::Error {
+    // What came before the ring was watched.
+    shared.lock().drain();
+    loop {
+        let (holding, due) = {
+            let pipeline = shared.lock();
+            (pipeline.is_holding(), pipeline.next_tick())
+        };
+        let held = wait_until(holding.then(|| Instant::now() + HOLD));
+        let pods = async {
+            match &mut watch {
+                Some(watch) => watch.events.recv().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            result = readable.next(|| shared.lock().drain()) => {
+                if let Err(error) = result {
+                    return anyhow::Error::new(error).context("the ring cannot be read any more");
+                }
+            }
+            () = held => shared.lock().drain(),
+            () = wait_until(due) => shared.lock().tick(Instant::now()),
+            event = pods => match event {
+                Some(event) => shared.lock().on_pods(event),
+                None => return anyhow::anyhow!("the watch of pods has ended"),
+            },
+        }
+    }
+}
+
+async fn wait_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => pending().await,
+    }
+}
+
+/// The pipeline, which the reader and the server share. All run on one thread: nobody ever waits
+/// for the lock.
+struct Shared(Mutex<Pipeline>);
+
+impl Shared {
+    fn new(pipeline: Pipeline) -> Self {
+        Self(Mutex::new(pipeline))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pipeline> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn into_pipeline(self) -> Pipeline {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The daemon as the server sees it. That it answers at all says that the thread which also reads
+/// the ring is not stuck.
+struct SharedProbe {
+    shared: Arc<Shared>,
+    link: Option<tokio::sync::watch::Receiver<Link>>,
+}
+
+impl SharedProbe {
+    fn link(&self) -> Link {
+        self.link
+            .as_ref()
+            .map_or(Link::Off, |link| link.borrow().clone())
+    }
+}
+
+impl http::Probe for SharedProbe {
+    fn refresh(&self) {
+        let mut pipeline = self.shared.lock();
+        pipeline.refresh();
+        let synced = self.link().is_synced();
+        pipeline.sinks().metrics.set_kubernetes_synced(synced);
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            stuck: None,
+            unarmed: None,
+            details: vec![("kubernetes", self.link().to_string())],
+        }
+    }
+}

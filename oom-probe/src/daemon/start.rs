@@ -1,0 +1,250 @@
+//! From the flags to a pipeline that captures.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use anyhow::Context as _;
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{
+    attribute::{self, Attributor},
+    cgroup::{hierarchy::MemoryRoot, ids},
+    cli::RunArgs,
+    cluster::Cluster,
+    event::Machine,
+    http::ApiAccess,
+    kernel::{
+        btf::KERNEL_BTF,
+        complete::Complete,
+        facts::{Facts, Sources},
+        ledger::Reading,
+        load::{self, Armed, Hooks},
+        plan::{Plan, plan},
+        referee::{self, Baseline, read_together},
+        ring::Readable,
+        witness::SignalWitness,
+    },
+    memory,
+    pipeline::{Parts, Pipeline},
+    pods::{
+        connect,
+        watch::{Patience, Watch},
+    },
+    sinks::{
+        Sinks,
+        containers::Containers,
+        events::Events,
+        history::History,
+        log::{Format, Log, output::Output},
+        metrics::{HookInfo, Metrics},
+    },
+};
+
+/// Characters of the boot id that go into the ids of kills: enough to tell a node's boots apart.
+const BOOT_PREFIX: usize = 8;
+
+/// A daemon that captures.
+pub(super) struct Started {
+    pub(super) pipeline: Pipeline,
+    pub(super) registry: Registry,
+    pub(super) log: Output,
+    /// The hooks stay attached as long as this is kept.
+    pub(super) _hooks: Hooks,
+    pub(super) readable: Readable,
+    pub(super) access: ApiAccess,
+    /// The pods of this node; none without a cluster.
+    pub(super) watch: Option<Watch>,
+}
+
+/// Diagnostics go to standard error, one line each, and never wait for who reads it.
+///
+/// # Errors
+/// When there is no descriptor or no thread to be had.
+pub(super) fn log_to_stderr(level: tracing::Level) -> io::Result<Output> {
+    let output = Output::stderr(Counter::default())?;
+    let writer = output.clone();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(move || writer.clone());
+    // Libraries tell each failed request at once and again; this crate tells each trouble once.
+    let own = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(own))
+        .init();
+    Ok(output)
+}
+
+/// Looks at the node, arms the best hooks and puts the pipeline together.
+pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
+    let cluster_source = connect::Source::from_environment(args.kubernetes)?;
+    memory::keep_large_allocations_apart();
+    let facts = Facts::gather(&Sources {
+        btf: args.btf.clone(),
+        proc_root: args.proc_root.clone(),
+        cgroup_root: args.cgroup_root.clone(),
+    });
+    if let Err(error) = &facts.btf
+        && args.btf != Path::new(KERNEL_BTF)
+    {
+        // The kernel's own may be broken, and there is a rung for that; a file that was named is
+        // meant.
+        anyhow::bail!("--btf: {error}; name the running kernel's BTF, or leave the flag out");
+    }
+    let plan = plan(&facts);
+    let machine = machine(args)?;
+    let vmstat = || referee::vmstat_oom_kills(&args.proc_root);
+    let before = vmstat();
+    let Armed {
+        mark,
+        context,
+        refused,
+        ring,
+        ledger,
+        signal,
+        hooks,
+    } = load::arm(&facts, &plan)?;
+    let (reading, after) = read_together(&ledger, vmstat);
+    for line in &refused {
+        tracing::warn!("not usable here: {line}");
+    }
+    for loss in &mark.losses {
+        tracing::warn!("{}: {}", loss.what, loss.why);
+    }
+    let context = context.map_or("none", |context| context.as_str());
+    tracing::info!(
+        "hooks: {}, context: {}",
+        mark.hook.describe(),
+        without_context(context, &plan)
+    );
+
+    let node = machine.node.clone();
+    let client = cluster_source.client(&node).await?;
+    let (metrics, mut registry) = Metrics::new();
+    let containers = Containers::new(
+        args.series_ttl,
+        args.max_containers,
+        metrics.series_refused.clone(),
+    );
+    registry.register_collector(Box::new(containers.clone()));
+    let attributor = Attributor::new(attribute::Config {
+        kubernetes: client.is_some(),
+        node_root: facts
+            .cgroup
+            .as_ref()
+            .ok()
+            .and_then(|root| node_root(args, root)),
+    });
+    let watch = client
+        .clone()
+        .map(|client| Watch::start(client, &node, Patience::default()));
+    let events = client.map(|client| Events::start(client, &node, args.events));
+    let memory = facts.cgroup.as_ref().ok().cloned();
+    metrics.set_hook(&HookInfo {
+        hook: mark.hook.as_str().into(),
+        context: context.into(),
+        btf: if facts.btf.is_ok() { "yes" } else { "no" }.into(),
+        cgroup_version: facts
+            .cgroup
+            .as_ref()
+            .map_or("none", |root| root.hierarchy.as_str())
+            .into(),
+    });
+    metrics.set_armed(true);
+    let format = args
+        .output
+        .unwrap_or_else(|| Format::default_for(&io::stdout()));
+    let log = Output::stdout(metrics.log_lines_dropped.clone())
+        .context("cannot write to standard output")?;
+    let sinks = Sinks {
+        metrics,
+        history: History::new(args.history).into(),
+        log: Log::new(format, log.clone()),
+    };
+    let readable = Readable::new(&ring).context("cannot watch the ring")?;
+    let pipeline = Pipeline::new(Parts {
+        ring,
+        ledger,
+        witness: SignalWitness::new(signal),
+        complete: Complete::new(mark.hook, facts.cgroup.ok(), &args.proc_root),
+        machine,
+        cluster: Cluster::new(attributor, containers, events, memory),
+        sinks,
+        baseline: baseline(before.ok(), after, &reading),
+        proc_root: args.proc_root.clone(),
+    });
+    memory::give_back();
+    Ok(Started {
+        pipeline,
+        registry,
+        log,
+        _hooks: hooks,
+        readable,
+        watch,
+        access: if args.api_remote {
+            ApiAccess::Everyone
+        } else {
+            ApiAccess::Loopback
+        },
+    })
+}
+
+fn without_context(context: &'static str, plan: &Plan) -> &'static str {
+    use crate::kernel::plan::DomainSource;
+    match (context, plan.without_context) {
+        ("none", DomainSource::OomLock) => "none, the limit that was hit is told by oom_lock",
+        ("none", DomainSource::Inferred) => "none, the limit that was hit is inferred",
+        (context, _) => context,
+    }
+}
+
+fn baseline(before: Option<u64>, after: Option<u64>, reading: &Reading) -> Option<Baseline> {
+    Some(Baseline::new(before?, after?, reading))
+}
+
+fn machine(args: &RunArgs) -> anyhow::Result<Machine> {
+    let boot_id = args.proc_root.join("sys/kernel/random/boot_id");
+    let boot = read(&boot_id)?;
+    let node = match &args.node {
+        Some(node) => node.clone(),
+        None => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+    };
+    Ok(Machine {
+        node,
+        boot: boot.chars().take(BOOT_PREFIX).collect(),
+        page_size: rustix::param::page_size() as u64,
+        clock_ns: 0,
+    })
+}
+
+/// The inode number of the root of every cgroup hierarchy (fs/kernfs/mount.c).
+const HIERARCHY_ROOT: u64 = 1;
+
+/// The id of the node's own cgroup root, where the node is itself a container (kind, k3d).
+fn node_root(args: &RunArgs, root: &MemoryRoot) -> Option<u64> {
+    let id = ids::id_of(&root.path).ok()?;
+    if id == HIERARCHY_ROOT {
+        return None;
+    }
+    // In a cgroup namespace of its own a container sees itself as the root: no node is that small.
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let is_own = own.lines().any(|line| line.ends_with(":/"));
+    if is_own && args.cgroup_root == Path::new("/sys/fs/cgroup") {
+        tracing::warn!(
+            "only this container's own cgroup is visible: mount the node's and name it by \
+             --cgroup-root, to tell nodes on one kernel apart and containers that live on"
+        );
+        return None;
+    }
+    Some(id)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(path)
+        .with_context(|| format!("cannot read {}: is --proc-root a procfs?", path.display()))
+}

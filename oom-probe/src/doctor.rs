@@ -1,0 +1,100 @@
+//! `oom-probe doctor`: what this node can do, and why.
+//!
+//! It asks what `oom-probe run` asks before it loads anything, and shows what follows from it.
+
+mod checks;
+mod containers;
+mod diagnosis;
+mod table;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+pub use containers::Containers;
+pub use diagnosis::{Check, Diagnosis, Level, Rung, State, diagnose};
+pub use table::render;
+
+use crate::kernel::btf::KERNEL_BTF;
+use crate::kernel::facts::{Facts, Sources};
+use crate::kernel::plan;
+
+/// The flags of `oom-probe doctor`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    /// BTF of the running kernel
+    #[arg(long, value_name = "FILE", default_value = KERNEL_BTF, env = "OOM_PROBE_BTF")]
+    pub btf: PathBuf,
+    /// The node's procfs
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/proc",
+        env = "OOM_PROBE_PROC_ROOT"
+    )]
+    pub proc_root: PathBuf,
+    /// The node's cgroups
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/sys/fs/cgroup",
+        env = "OOM_PROBE_CGROUP_ROOT"
+    )]
+    pub cgroup_root: PathBuf,
+}
+
+/// How to print the diagnosis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// A table to read
+    #[default]
+    Table,
+    /// One JSON object
+    Json,
+}
+
+/// Asks the node and prints the diagnosis. The exit code is 1 where kills cannot be captured.
+///
+/// # Errors
+/// When standard output can't be written to; a closed pipe is no error.
+pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let DoctorArgs {
+        output,
+        btf,
+        proc_root,
+        cgroup_root,
+    } = args.clone();
+    let facts = Facts::gather(&Sources {
+        btf,
+        proc_root: proc_root.clone(),
+        cgroup_root,
+    });
+    let containers = facts
+        .cgroup
+        .as_ref()
+        .map(|root| Containers::survey(root, &proc_root))
+        .unwrap_or_default();
+    let diagnosis = diagnose(&facts, &plan::plan(&facts), &containers);
+    let text = match output {
+        Output::Table => render(&diagnosis, width()),
+        Output::Json => serde_json::to_string_pretty(&diagnosis).context("cannot print as JSON")?,
+    };
+    // Colours are taken out where they are not wanted: NO_COLOR, or no terminal.
+    match writeln!(anstream::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ if diagnosis.captures => Ok(ExitCode::SUCCESS),
+        _ => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// Columns of the terminal; a comfortable number where there is none.
+fn width() -> u16 {
+    terminal_size::terminal_size().map_or(120, |(terminal_size::Width(columns), _)| columns.max(60))
+}

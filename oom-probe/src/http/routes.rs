@@ -1,0 +1,224 @@
+//! From a request to its response.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue,
+    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use jiff::Timestamp;
+
+use super::body::Body;
+use super::connections::Seat;
+use super::exposition::{self, Encoding};
+use super::{ApiAccess, App, Status, kills, negotiate};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+
+const INDEX: &str = "<!DOCTYPE html>
+<title>oom-probe</title>
+<h1>oom-probe</h1>
+<ul>
+<li><a href=\"/metrics\">/metrics</a>: for Prometheus
+<li><a href=\"/api/v1/kills\">/api/v1/kills</a>: the last kills
+<li><a href=\"/healthz\">/healthz</a>: whether the reader is alive
+<li><a href=\"/readyz\">/readyz</a>: whether kills are being captured
+</ul>
+";
+
+/// Answers a request of `peer`.
+pub(super) async fn answer<B>(
+    app: &App,
+    seat: &Arc<Seat>,
+    peer: IpAddr,
+    request: &Request<B>,
+) -> Response<Body> {
+    seat.begin();
+    let path = request.uri().path();
+    let is_api = path.starts_with("/api/");
+    let response = if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let refusal = error(
+            StatusCode::METHOD_NOT_ALLOWED,
+            is_api,
+            "only GET and HEAD are answered",
+        );
+        with(refusal, ALLOW, "GET, HEAD")
+    } else if is_api && !may_read_api(app.api_access, peer) {
+        error(
+            StatusCode::FORBIDDEN,
+            is_api,
+            "/api/ answers only this host, since it names other tenants' pods: use kubectl exec \
+             or port-forward, or start oom-probe with --api-remote",
+        )
+    } else {
+        match path {
+            "/" => reply(StatusCode::OK, HTML, Body::whole(INDEX)),
+            "/metrics" => metrics(app, seat, request),
+            "/healthz" => healthz(&app.probe.status()),
+            "/readyz" => readyz(&app.probe.status()),
+            "/api/v1/kills" => list_kills(app, seat, request.uri().query()).await,
+            _ => error(
+                StatusCode::NOT_FOUND,
+                is_api,
+                "not found; / lists what there is",
+            ),
+        }
+    };
+    with(response, X_CONTENT_TYPE_OPTIONS, "nosniff").map(|body| body.told_to(seat))
+}
+
+/// Whether `peer` may read `/api/`.
+fn may_read_api(access: ApiAccess, peer: IpAddr) -> bool {
+    match access {
+        // An IPv4 peer of an IPv6 socket comes as ::ffff:127.0.0.1.
+        ApiAccess::Loopback => peer.to_canonical().is_loopback(),
+        ApiAccess::Everyone => true,
+    }
+}
+
+fn metrics<B>(app: &App, seat: &Seat, request: &Request<B>) -> Response<Body> {
+    let header = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
+    let format = negotiate::format(header(ACCEPT));
+    let encoding = negotiate::encoding(header(ACCEPT_ENCODING));
+    seat.begin_scrape();
+    app.probe.refresh();
+    let exposition = match exposition::encode(&app.registry, format, encoding) {
+        Ok(exposition) => exposition,
+        Err(cause) => {
+            let message = format!("the metrics cannot be written: {cause}");
+            return error(StatusCode::INTERNAL_SERVER_ERROR, false, &message);
+        }
+    };
+    let response = reply(
+        StatusCode::OK,
+        format.content_type(),
+        Body::whole(exposition),
+    );
+    let response = with(response, VARY, "Accept, Accept-Encoding");
+    match encoding {
+        Encoding::Gzip => with(response, CONTENT_ENCODING, "gzip"),
+        Encoding::Identity => response,
+    }
+}
+
+fn healthz(status: &Status) -> Response<Body> {
+    match &status.stuck {
+        None => reply(StatusCode::OK, TEXT, Body::whole("ok\n")),
+        Some(reason) => reply(
+            StatusCode::SERVICE_UNAVAILABLE,
+            TEXT,
+            Body::whole(format!("the reader of kills is stuck: {reason}\n")),
+        ),
+    }
+}
+
+fn readyz(status: &Status) -> Response<Body> {
+    let (code, mut text) = match &status.unarmed {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {reason}\n"),
+        ),
+    };
+    for (name, value) in &status.details {
+        // A String takes everything.
+        let _ = writeln!(text, "{name}: {value}");
+    }
+    reply(code, TEXT, Body::whole(text))
+}
+
+async fn list_kills(app: &App, seat: &Seat, query: Option<&str>) -> Response<Body> {
+    let request = match kills::parse(query, Timestamp::now()) {
+        Ok(request) => request,
+        Err(bad) => return error(StatusCode::BAD_REQUEST, true, &bad.to_string()),
+    };
+    if request.wait.is_some() && seat.begin_wait().is_err() {
+        let message = "too many requests wait for a kill: try again in a moment";
+        let refusal = error(StatusCode::SERVICE_UNAVAILABLE, true, message);
+        return with(refusal, RETRY_AFTER, "5");
+    }
+    let found = kills::answer(app, &request).await;
+    reply(StatusCode::OK, JSON, Body::json_array(found))
+}
+
+/// One line for people, an object with `error` for programs.
+fn error(code: StatusCode, is_api: bool, message: &str) -> Response<Body> {
+    if is_api {
+        let object = serde_json::json!({ "error": message });
+        reply(code, JSON, Body::whole(format!("{object}\n")))
+    } else {
+        reply(code, TEXT, Body::whole(format!("{message}\n")))
+    }
+}
+
+fn reply(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    with(response, CONTENT_TYPE, content_type)
+}
+
+fn with(mut response: Response<Body>, name: HeaderName, value: &'static str) -> Response<Body> {
+    response
+        .headers_mut()
+        .insert(name, HeaderValue::from_static(value));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::http::connections::Table;
+    use crate::http::served::app;
+
+    async fn ask(access: ApiAccess, peer: &str, path: &str) -> (StatusCode, String) {
+        let seat = Arc::new(Table::admit(&Arc::new(Table::new())));
+        let mut app = app();
+        app.api_access = access;
+        let request = Request::get(path).body(()).unwrap();
+        let response = answer(&app, &seat, peer.parse().unwrap(), &request).await;
+        let code = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (code, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_remote_peer_gets_metrics_and_is_told_why_no_kills() {
+        let (code, body) = ask(ApiAccess::Loopback, "10.1.2.3", "/api/v1/kills").await;
+        assert_eq!(code, StatusCode::FORBIDDEN);
+        assert!(body.contains("--api-remote"), "{body}");
+        assert_eq!(body.lines().count(), 1, "{body}");
+        let (code, _) = ask(ApiAccess::Loopback, "10.1.2.3", "/api/unknown").await;
+        assert_eq!(code, StatusCode::FORBIDDEN);
+        let (code, _) = ask(ApiAccess::Loopback, "10.1.2.3", "/metrics").await;
+        assert_eq!(code, StatusCode::OK);
+        let (code, _) = ask(ApiAccess::Everyone, "10.1.2.3", "/api/v1/kills").await;
+        assert_eq!(code, StatusCode::OK);
+    }
+
+    #[test]
+    fn the_api_is_for_this_host_unless_opened() {
+        for (peer, local) in [
+            ("127.0.0.1", true),
+            ("127.9.8.7", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("::ffff:10.0.0.1", false),
+            ("fe80::1", false),
+            ("::", false),
+            ("0.0.0.0", false),
+            ("2001:db8::127:0:0:1", false),
+        ] {
+            let peer = peer.parse().unwrap();
+            assert_eq!(may_read_api(ApiAccess::Loopback, peer), local, "{peer}");
+            assert!(may_read_api(ApiAccess::Everyone, peer), "{peer}");
+        }
+    }
+}

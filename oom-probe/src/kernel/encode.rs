@@ -1,0 +1,53 @@
+//! Records put together in user space: the other direction of [`decode`](super::decode).
+
+use bytemuck::bytes_of;
+use oom_probe_common::record::{Body, Header, Level, MAX_LEVELS, NAME_MAX, flag};
+
+/// A level of a cgroup path with its name; empty for the root.
+pub type NamedLevel = (Level, Vec<u8>);
+
+/// The bytes of a record of a task: `header` with the length they come to, `body` with the numbers
+/// of levels, then both paths, leaf first. Levels beyond what a record may have are left out, and
+/// the body says so.
+#[must_use]
+pub fn task(
+    header: Header,
+    mut body: Body,
+    path: &[NamedLevel],
+    trigger_path: &[NamedLevel],
+) -> Vec<u8> {
+    let (path, cut) = bounded(path);
+    let (trigger_path, trigger_cut) = bounded(trigger_path);
+    if cut {
+        body.flags |= flag::TRUNCATED;
+    }
+    if trigger_cut {
+        body.flags |= flag::TRIGGER_TRUNCATED;
+    }
+    body.levels = path.len() as u16;
+    body.trigger_levels = trigger_path.len() as u16;
+    let mut payload = bytes_of(&body).to_vec();
+    for (level, name) in path.iter().chain(trigger_path) {
+        let name = &name[..name.len().min(NAME_MAX)];
+        let level = Level {
+            name_len: name.len() as u16,
+            ..*level
+        };
+        payload.extend_from_slice(bytes_of(&level));
+        payload.extend_from_slice(name);
+        payload.resize(payload.len().next_multiple_of(8), 0);
+    }
+    record(header, &payload)
+}
+
+/// The bytes of any record.
+#[must_use]
+pub fn record(mut header: Header, payload: &[u8]) -> Vec<u8> {
+    header.len = (size_of::<Header>() + payload.len()) as u32;
+    [bytes_of(&header), payload].concat()
+}
+
+fn bounded(path: &[NamedLevel]) -> (&[NamedLevel], bool) {
+    let len = path.len().min(MAX_LEVELS);
+    (&path[..len], len < path.len())
+}

@@ -1,0 +1,24 @@
+//! The `oom-probe` binary.
+
+use std::process::ExitCode;
+
+use oom_probe::{
+    cli::{self, Command},
+    daemon, doctor, kills,
+};
+
+fn main() -> ExitCode {
+    let command = match cli::parse() {
+        Ok(command) => command,
+        Err(code) => return code,
+    };
+    let result = match command {
+        Command::Run(args) => daemon::run(*args),
+        Command::Kills(args) => daemon::block_on(kills::run(args)),
+        Command::Doctor(args) => doctor::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("oom-probe: {error:#}");
+        daemon::exit_code(&error)
+    })
+}

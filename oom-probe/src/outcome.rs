@@ -1,0 +1,292 @@
+//! What became of a container in an OOM event: it died, or it survived.
+//!
+//! It is `died` at once when the container's init is a victim, or when `memory.oom.group` asks for
+//! the whole container. Else the container is looked at again after the event's last victim: a shell
+//! that exits a moment after its child was killed did not survive. Kills are counted elsewhere and
+//! at once; what is settled here is the event, once for each container that lost a process in it.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    attribute::SANDBOX,
+    cgroup::{container::ContainerId, files::Population},
+    kill::{Kill, PodRef, Record},
+    labels::{Outcome, Role, VictimKind},
+};
+
+/// When the container is looked at again, after the event's last victim.
+pub const LOOKS: [Duration; 3] = [
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+];
+/// A container that ended within this time of the kill ended with it.
+const ENDS_WITHIN: SignedDuration = SignedDuration::from_secs(10);
+/// `finishedAt` is cut to the second.
+const FINISHED_AT_STEP: SignedDuration = SignedDuration::from_secs(1);
+/// Where the cgroup cannot be looked at, the pod's status is given this long to tell of an end.
+const STATUS_WITHIN: Duration = Duration::from_secs(15);
+/// Events under observation; beyond that the oldest is settled by its next look.
+const MAX_PENDING: usize = 1024;
+/// Settled events whose further victims are still recognised.
+const MAX_SETTLED: usize = 256;
+
+/// The OOM events of containers that are not settled yet.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    pending: VecDeque<Pending>,
+    settled: VecDeque<(Instant, Key)>,
+}
+
+/// One container's part in an OOM event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    event: Box<str>,
+    pod: Option<String>,
+    container: Option<String>,
+    container_id: Option<String>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    key: Key,
+    kill: Box<Record>,
+    kills: u32,
+    last_victim: Timestamp,
+    base: Instant,
+    looks: usize,
+}
+
+/// An event whose outcome is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// What became of the container.
+    pub outcome: Outcome,
+    /// The container's first victim, the kernel's chosen one if it was in this container.
+    pub kill: Box<Record>,
+    /// Processes of the container that were killed until now.
+    pub kills: u32,
+}
+
+/// Where to look.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Cgroup of the container, from the root of the hierarchy; absent where that is not known.
+    pub cgroup: Option<&'a str>,
+    /// The run of the container.
+    pub id: Option<ContainerId>,
+}
+
+/// What is seen there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// Whether anything runs in the cgroup; absent where it could not be looked at.
+    pub population: Option<Population>,
+    /// When that run of the container ended, by the pod's status.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl Outcomes {
+    /// Takes a kill. Settles the event if the container died with it for sure.
+    pub fn on_kill(&mut self, record: &Record, now: Instant, wall: Timestamp) -> Option<Settled> {
+        let key = Key::of(record)?;
+        if self.settled.iter().any(|(_, settled)| *settled == key) {
+            return None;
+        }
+        let known = self.pending.iter().position(|pending| pending.key == key);
+        let mut pending = known
+            .and_then(|at| self.pending.remove(at))
+            .unwrap_or_else(|| Pending::new(key, record, now));
+        pending.add(record, now, wall);
+        if ends_the_container(record) {
+            return Some(self.settle(pending, Outcome::Died, now));
+        }
+        self.pending.push_back(pending);
+        None
+    }
+
+    /// Looks at the containers whose time has come.
+    pub fn tick(&mut self, now: Instant, look: impl FnMut(Place<'_>) -> Signs) -> Vec<Settled> {
+        let surplus = self.pending.len().saturating_sub(MAX_PENDING);
+        self.look(now, surplus, look)
+    }
+
+    /// Looks at all containers a last time: who is not seen to have ended has survived.
+    pub fn conclude(&mut self, now: Instant, look: impl FnMut(Place<'_>) -> Signs) -> Vec<Settled> {
+        self.look(now, usize::MAX, look)
+    }
+
+    /// Looks at those whose time has come, and a last time at the oldest `forced` ones.
+    fn look(
+        &mut self,
+        now: Instant,
+        forced: usize,
+        mut look: impl FnMut(Place<'_>) -> Signs,
+    ) -> Vec<Settled> {
+        let mut settled = Vec::new();
+        for (at, mut pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
+            let forced = at < forced;
+            if !forced && pending.due() > now {
+                self.pending.push_back(pending);
+                continue;
+            }
+            let kill = &pending.kill.kill;
+            let signs = look(Place {
+                cgroup: container_cgroup(kill),
+                id: kill.identity.container,
+            });
+            let since = if forced {
+                STATUS_WITHIN
+            } else {
+                now.saturating_duration_since(pending.base)
+            };
+            match judge(signs, pending.last_victim, since) {
+                Some(outcome) => settled.push(self.settle(pending, outcome, now)),
+                None => {
+                    pending.looks = LOOKS.iter().filter(|look| **look <= since).count();
+                    self.pending.push_back(pending);
+                }
+            }
+        }
+        settled
+    }
+
+    /// When [`Outcomes::tick`] has something to do.
+    pub fn next_tick(&self) -> Option<Instant> {
+        self.pending.iter().map(Pending::due).min()
+    }
+
+    fn settle(&mut self, pending: Pending, outcome: Outcome, now: Instant) -> Settled {
+        let over = now.checked_sub(STATUS_WITHIN);
+        while self.settled.len() >= MAX_SETTLED
+            || self.settled.front().is_some_and(|(at, _)| Some(*at) < over)
+        {
+            self.settled.pop_front();
+        }
+        self.settled.push_back((now, pending.key));
+        Settled {
+            outcome,
+            kill: pending.kill,
+            kills: pending.kills,
+        }
+    }
+}
+
+impl Key {
+    /// Absent for kills whose pod has no name.
+    fn of(record: &Record) -> Option<Self> {
+        let pod = record.pod.as_ref()?;
+        let PodRef {
+            namespace: Some(_),
+            name: Some(_),
+            uid,
+            container,
+            container_id,
+            ..
+        } = pod
+        else {
+            return None;
+        };
+        Some(Self {
+            event: record.kill.event.as_str().into(),
+            pod: uid.clone(),
+            container: container.clone(),
+            container_id: container_id.clone(),
+        })
+    }
+}
+
+impl Pending {
+    fn new(key: Key, record: &Record, now: Instant) -> Self {
+        Self {
+            key,
+            kill: Box::new(record.clone()),
+            kills: 0,
+            last_victim: record.kill.time,
+            base: now,
+            looks: 0,
+        }
+    }
+
+    fn add(&mut self, record: &Record, now: Instant, wall: Timestamp) {
+        self.kills = self.kills.saturating_add(1);
+        if record.kill.role == Role::Primary && self.kill.kill.role != Role::Primary {
+            *self.kill = record.clone();
+        }
+        self.last_victim = self.last_victim.max(record.kill.time);
+        let age = wall.duration_since(self.last_victim);
+        let age = Duration::try_from(age).unwrap_or_default();
+        self.base = now.checked_sub(age).unwrap_or(now);
+        self.looks = 0;
+    }
+
+    fn due(&self) -> Instant {
+        self.base + LOOKS.get(self.looks).copied().unwrap_or(STATUS_WITHIN)
+    }
+}
+
+/// The outcome, if it can be told `since` the last victim.
+fn judge(signs: Signs, last_victim: Timestamp, since: Duration) -> Option<Outcome> {
+    if let Some(finished_at) = signs.finished_at {
+        let lived = finished_at.duration_since(last_victim);
+        return Some(if lived < ENDS_WITHIN + FINISHED_AT_STEP {
+            Outcome::Died
+        } else {
+            Outcome::Survived
+        });
+    }
+    let patience = match signs.population {
+        Some(Population::Empty | Population::Gone) => return Some(Outcome::Died),
+        Some(Population::Populated) => LOOKS[LOOKS.len() - 1],
+        None => STATUS_WITHIN,
+    };
+    (since >= patience).then_some(Outcome::Survived)
+}
+
+fn ends_the_container(record: &Record) -> bool {
+    let kill = &record.kill;
+    let container = record.pod.as_ref().and_then(|pod| pod.container.as_deref());
+    if kill.victim.kind == VictimKind::Init && container != Some(SANDBOX) {
+        return true;
+    }
+    let group = kill
+        .domain
+        .as_ref()
+        .and_then(|domain| domain.group_path.as_deref());
+    match (group, container_cgroup(kill)) {
+        (Some(group), Some(container)) => is_at_or_above(group, container),
+        _ => false,
+    }
+}
+
+/// Cgroup of the victim's container; of its pod, where it was in none.
+fn container_cgroup(kill: &Kill) -> Option<&str> {
+    let identity = &kill.identity;
+    let level = match identity.container {
+        Some(_) => identity.container_level?,
+        None => identity.pod_level?,
+    };
+    let mut path = kill.cgroup.as_ref()?.path.as_deref()?;
+    if kill.truncated {
+        return None;
+    }
+    for _ in 0..level {
+        path = path.rsplit_once('/')?.0;
+    }
+    (!path.is_empty()).then_some(path)
+}
+
+fn is_at_or_above(cgroup: &str, other: &str) -> bool {
+    match other.strip_prefix(cgroup.trim_end_matches('/')) {
+        Some(below) => below.is_empty() || below.starts_with('/'),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

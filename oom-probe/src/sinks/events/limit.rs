@@ -1,0 +1,243 @@
+//! How many Events: a container that is killed every second is one message every five minutes.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::object::Subject;
+use crate::outcome::Settled;
+
+/// How long a container waits for its next Event.
+const WINDOW: Duration = Duration::from_secs(300);
+/// Events that the whole node may send at once.
+const BURST: u32 = 20;
+/// How long it takes until it may send one more.
+const REFILL: Duration = Duration::from_secs(6);
+/// Containers whose windows are remembered; others wait until one is over.
+const MAX_WINDOWS: usize = 512;
+
+/// An OOM event and what its Event is about.
+pub(super) type Candidate = Arc<(Settled, Subject)>;
+
+/// An Event that may be sent.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) event: Candidate,
+    /// OOM events of the same container that got none since the last.
+    pub(super) left_out: u32,
+}
+
+/// The windows of the containers and the bucket of the node.
+#[derive(Debug, Default)]
+pub(super) struct Limiter {
+    windows: HashMap<Container, Window>,
+    bucket: Bucket,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Container {
+    namespace: String,
+    pod: String,
+    field_path: Option<String>,
+}
+
+#[derive(Debug)]
+struct Window {
+    ends: Instant,
+    /// The last event of the window, which is sent when it ends.
+    last: Option<Candidate>,
+    /// Those before it.
+    left_out: u32,
+}
+
+impl Limiter {
+    /// The event at once, if it is the first of its container for a while.
+    pub(super) fn admit(&mut self, event: Candidate, now: Instant) -> Option<Admitted> {
+        let container = Container::of(&event.1);
+        if let Some(window) = self.windows.get_mut(&container) {
+            if window.ends > now || window.last.is_some() {
+                window.left_out += u32::from(window.last.is_some());
+                window.last = Some(event);
+                return None;
+            }
+        } else if self.windows.len() >= MAX_WINDOWS {
+            return None;
+        }
+        let admitted = self.bucket.take(now);
+        let window = Window {
+            ends: now + if admitted { WINDOW } else { Duration::ZERO },
+            last: (!admitted).then(|| event.clone()),
+            left_out: 0,
+        };
+        self.windows.insert(container, window);
+        admitted.then_some(Admitted { event, left_out: 0 })
+    }
+
+    /// The events whose windows are over, as far as the bucket allows.
+    pub(super) fn tick(&mut self, now: Instant) -> Vec<Admitted> {
+        let mut admitted = Vec::new();
+        self.windows
+            .retain(|_, window| window.ends > now || window.last.is_some());
+        let mut over: Vec<_> = self
+            .windows
+            .values_mut()
+            .filter(|window| window.ends <= now)
+            .collect();
+        over.sort_by_key(|window| window.ends);
+        for window in over {
+            if window.last.is_none() || !self.bucket.take(now) {
+                continue;
+            }
+            if let Some(event) = window.last.take() {
+                let left_out = std::mem::take(&mut window.left_out);
+                admitted.push(Admitted { event, left_out });
+                window.ends = now + WINDOW;
+            }
+        }
+        admitted
+    }
+
+    /// When the next window is over and the bucket allows its event.
+    pub(super) fn next_tick(&self) -> Option<Instant> {
+        let ends = self.windows.values().map(|window| window.ends).min()?;
+        Some(ends.max(self.bucket.next().unwrap_or(ends)))
+    }
+}
+
+impl Container {
+    fn of(subject: &Subject) -> Self {
+        Self {
+            namespace: subject.namespace.clone(),
+            pod: subject.name.clone(),
+            field_path: subject.field_path.clone(),
+        }
+    }
+}
+
+/// Holds at most [`BURST`], one more every [`REFILL`].
+#[derive(Debug, Default)]
+struct Bucket {
+    /// When it will be full again; its content is what is missing until then.
+    full_at: Option<Instant>,
+}
+
+impl Bucket {
+    fn take(&mut self, now: Instant) -> bool {
+        if self.next().is_some_and(|next| next > now) {
+            return false;
+        }
+        let full_at = self.full_at.map_or(now, |at| at.max(now));
+        self.full_at = Some(full_at + REFILL);
+        true
+    }
+
+    /// When there is something in it; before the first is taken: always.
+    fn next(&self) -> Option<Instant> {
+        self.full_at?.checked_sub(REFILL * (BURST - 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::events::fixture::candidate;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn start() -> Instant {
+        Instant::now() + Duration::from_secs(86_400)
+    }
+
+    #[test]
+    fn the_first_of_a_container_goes_at_once_and_the_next_when_its_window_is_over() {
+        let (mut limiter, now) = (Limiter::default(), start());
+        assert_eq!(
+            limiter.admit(candidate("cart", 1), now).unwrap().left_out,
+            0
+        );
+        for n in 2..=5 {
+            assert!(
+                limiter
+                    .admit(candidate("cart", n), now + SECOND * n)
+                    .is_none()
+            );
+        }
+        assert_eq!(limiter.next_tick(), Some(now + WINDOW));
+        assert!(limiter.tick(now + WINDOW - SECOND).is_empty());
+        let admitted = limiter.tick(now + WINDOW);
+        assert_eq!(admitted.len(), 1);
+        assert_eq!(
+            admitted[0].event.0.kill.kill.victim.pid, 5,
+            "the last of them"
+        );
+        assert_eq!(admitted[0].left_out, 3);
+        // That one opened the next window.
+        assert!(
+            limiter
+                .admit(candidate("cart", 6), now + WINDOW + SECOND)
+                .is_none()
+        );
+        assert_eq!(limiter.tick(now + WINDOW * 2).len(), 1);
+        assert!(limiter.tick(now + WINDOW * 3).is_empty());
+        assert_eq!(limiter.next_tick(), None);
+        assert!(
+            limiter
+                .admit(candidate("cart", 7), now + WINDOW * 3)
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn containers_do_not_wait_for_each_other() {
+        let (mut limiter, now) = (Limiter::default(), start());
+        for container in ["cart", "proxy", "db"] {
+            assert!(
+                limiter.admit(candidate(container, 1), now).is_some(),
+                "{container}"
+            );
+            assert!(
+                limiter.admit(candidate(container, 2), now).is_none(),
+                "{container}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_node_sends_a_bounded_number_and_the_rest_in_its_time() {
+        let (mut limiter, now) = (Limiter::default(), start());
+        let sent = (0..100)
+            .filter(|n| limiter.admit(candidate(&format!("c{n}"), 1), now).is_some())
+            .count();
+        assert_eq!(sent, BURST as usize);
+        assert_eq!(limiter.next_tick(), Some(now + REFILL));
+        assert_eq!(limiter.tick(now + REFILL).len(), 1);
+        let mut later = 0;
+        for seconds in 7..=WINDOW.as_secs() {
+            later += limiter
+                .tick(now + SECOND * u32::try_from(seconds).unwrap())
+                .len();
+        }
+        assert_eq!(later, 49, "one each 6 s");
+    }
+
+    #[test]
+    fn the_bucket_fills_again() {
+        let (mut bucket, now) = (Bucket::default(), start());
+        let taken = |bucket: &mut Bucket, at| (0..1000).take_while(|_| bucket.take(at)).count();
+        assert_eq!(taken(&mut bucket, now), 20);
+        assert_eq!(taken(&mut bucket, now + REFILL / 2), 0);
+        assert_eq!(taken(&mut bucket, now + REFILL * 3), 3);
+        assert_eq!(taken(&mut bucket, now + REFILL * 1000), 20);
+    }
+
+    #[test]
+    fn a_storm_in_many_containers_holds_a_bounded_number() {
+        let (mut limiter, now) = (Limiter::default(), start());
+        for n in 0..2000 {
+            limiter.admit(candidate(&format!("c{n}"), 1), now);
+        }
+        assert_eq!(limiter.windows.len(), MAX_WINDOWS);
+    }
+}

@@ -1,0 +1,284 @@
+//! Lines for a descriptor that may be slow, blocked, full or closed.
+//!
+//! A thread writes, a bounded queue feeds it, and what finds no room is dropped and counted: nobody
+//! who logs ever waits. Diagnostics on standard error can take the same way.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+
+/// Lines that may wait to be written: some hundred KiB at most.
+const QUEUE: usize = 512;
+/// The writer needs no more than a few frames.
+const STACK: usize = 64 * 1024;
+/// Pause before trying again where somebody made the descriptor non-blocking.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Takes lines, never waits. Clones share the queue.
+#[derive(Clone, Debug)]
+pub struct Output {
+    queue: SyncSender<Item>,
+    dropped: Counter,
+}
+
+#[derive(Debug)]
+enum Item {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+impl Output {
+    /// Standard output; `dropped` counts the lines that it did not take.
+    ///
+    /// # Errors
+    /// When there is no descriptor or no thread to be had.
+    pub fn stdout(dropped: Counter) -> io::Result<Self> {
+        Self::descriptor(io::stdout(), dropped)
+    }
+
+    /// Standard error; `dropped` counts the lines that it did not take.
+    ///
+    /// # Errors
+    /// When there is no descriptor or no thread to be had.
+    pub fn stderr(dropped: Counter) -> io::Result<Self> {
+        Self::descriptor(io::stderr(), dropped)
+    }
+
+    /// Past the standard library's own buffer, which would keep what could not be written.
+    fn descriptor(stream: impl AsFd, dropped: Counter) -> io::Result<Self> {
+        let descriptor: OwnedFd = stream.as_fd().try_clone_to_owned()?;
+        Self::start(File::from(descriptor), dropped)
+    }
+
+    /// Starts a thread that writes to `sink`.
+    ///
+    /// # Errors
+    /// When no thread is to be had.
+    pub fn start(sink: impl Write + Send + 'static, dropped: Counter) -> io::Result<Self> {
+        let (queue, items) = sync_channel(QUEUE);
+        let lost = dropped.clone();
+        thread::Builder::new()
+            .name("output".into())
+            .stack_size(STACK)
+            .spawn(move || write_all(&items, sink, &lost))?;
+        Ok(Self { queue, dropped })
+    }
+
+    /// Queues a line, its end included, or drops it.
+    pub fn push(&self, line: Vec<u8>) {
+        if self.queue.try_send(Item::Line(line)).is_err() {
+            self.dropped.inc();
+        }
+    }
+
+    /// Waits until what was queued is written; not longer than `at_most`, and not at all where the
+    /// queue is full.
+    pub fn finish(&self, at_most: Duration) {
+        let (done, flushed) = sync_channel(1);
+        if self.queue.try_send(Item::Flush(done)).is_ok() {
+            // Whatever was not written by then is lost with the process.
+            let _ = flushed.recv_timeout(at_most);
+        }
+    }
+}
+
+/// One call is one line, as tracing's formatter makes them.
+impl Write for Output {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_all(items: &Receiver<Item>, mut sink: impl Write, dropped: &Counter) {
+    let mut torn = false;
+    let mut reported = dropped.get();
+    for item in items {
+        let line = match item {
+            Item::Line(line) => line,
+            Item::Flush(done) => {
+                // Who asked may have stopped waiting.
+                let _ = done.try_send(());
+                continue;
+            }
+        };
+        // A line that was cut short must not run into the next one.
+        let separator: &[u8] = if torn { b"\n" } else { b"" };
+        match write(&mut sink, separator).and_then(|()| write(&mut sink, &line)) {
+            Ok(()) => {
+                torn = false;
+                let lost = dropped.get();
+                if lost > reported {
+                    tracing::warn!(
+                        "{} log lines were dropped: too slow a reader",
+                        lost - reported
+                    );
+                    reported = lost;
+                }
+            }
+            Err(error) => {
+                dropped.inc();
+                if !torn {
+                    tracing::warn!("log lines are being dropped: cannot write them: {error}");
+                }
+                torn = true;
+            }
+        }
+    }
+}
+
+fn write(sink: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match sink.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, PipeWriter, Read};
+    use std::time::Instant;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn piped() -> (io::PipeReader, Output, Counter) {
+        let (reader, writer): (_, PipeWriter) = io::pipe().unwrap();
+        let dropped = Counter::default();
+        let output = Output::start(writer, dropped.clone()).unwrap();
+        (reader, output, dropped)
+    }
+
+    #[test]
+    fn lines_come_in_order() {
+        let (reader, output, dropped) = piped();
+        for number in 0..100 {
+            output.push(format!("{number}\n").into_bytes());
+        }
+        output.finish(PATIENCE);
+        drop(output);
+        let lines: Vec<String> = BufReader::new(reader).lines().map(Result::unwrap).collect();
+        let expected: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        assert_eq!(lines, expected);
+        assert_eq!(dropped.get(), 0);
+    }
+
+    #[test]
+    fn a_reader_that_never_reads_costs_lines_and_nothing_else() {
+        let (mut reader, output, dropped) = piped();
+        let begun = Instant::now();
+        for _ in 0..2000 {
+            output.push(vec![b'x'; 1000]);
+        }
+        assert!(begun.elapsed() < PATIENCE);
+        // A pipe takes 64 KiB, the queue its lines, the writer holds one.
+        let at_least = 2000 - QUEUE as u64 - 66;
+        assert!(
+            (at_least..2000).contains(&dropped.get()),
+            "{}",
+            dropped.get()
+        );
+
+        let lost = dropped.get();
+        drop(output);
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        assert_eq!(
+            bytes.len() as u64,
+            (2000 - lost) * 1000,
+            "each line counts once"
+        );
+    }
+
+    #[test]
+    fn finish_does_not_wait_for_a_reader_that_never_reads() {
+        let (_reader, output, _) = piped();
+        for _ in 0..100 {
+            output.push(vec![b'x'; 1000]);
+        }
+        let begun = Instant::now();
+        output.finish(Duration::from_millis(50));
+        assert!(begun.elapsed() < PATIENCE);
+    }
+
+    #[test]
+    fn a_closed_pipe_drops_and_counts_every_line() {
+        let (reader, output, dropped) = piped();
+        drop(reader);
+        for _ in 0..10 {
+            output.push(b"line\n".to_vec());
+        }
+        output.finish(PATIENCE);
+        assert_eq!(dropped.get(), 10);
+    }
+
+    #[test]
+    fn a_full_device_drops_and_counts_every_line() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let dropped = Counter::default();
+        let output = Output::start(full, dropped.clone()).unwrap();
+        for _ in 0..10 {
+            output.push(b"line\n".to_vec());
+        }
+        output.finish(PATIENCE);
+        assert_eq!(dropped.get(), 10);
+    }
+
+    /// Takes half of the second line, then nothing of the third, then everything.
+    struct Moody {
+        writes: usize,
+        taken: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Moody {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.writes += 1;
+            let count = match self.writes {
+                2 => bytes.len() / 2,
+                3 | 4 => return Err(io::ErrorKind::StorageFull.into()),
+                6 => return Err(io::ErrorKind::WouldBlock.into()),
+                _ => bytes.len(),
+            };
+            self.taken.lock().unwrap().extend(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_short_does_not_run_into_the_next() {
+        let taken = std::sync::Arc::default();
+        let sink = Moody {
+            writes: 0,
+            taken: std::sync::Arc::clone(&taken),
+        };
+        let dropped = Counter::default();
+        let output = Output::start(sink, dropped.clone()).unwrap();
+        for line in ["first\n", "second\n", "third\n", "fourth\n"] {
+            output.push(line.into());
+        }
+        output.finish(PATIENCE);
+        let taken = String::from_utf8(taken.lock().unwrap().clone()).unwrap();
+        assert_eq!(taken, "first\nsec\nfourth\n");
+        assert_eq!(dropped.get(), 2);
+    }
+}

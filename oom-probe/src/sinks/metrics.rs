@@ -1,0 +1,358 @@
+//! The node's own metrics: totals of kills and events, what the kernel counted, and the daemon.
+//!
+//! Series of containers and workloads are a collector of their own in the same registry. Names and
+//! labels are a contract: docs/metrics.md describes each.
+
+pub mod node;
+mod process;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::labels::{Attribution, Limit, Role, Scope};
+use node::KernelCounters;
+pub use node::NodeCounters;
+
+/// Upper bounds in seconds; 2, 4 and 10 ms are the budgets for the median, the 99th percentile,
+/// and the 99th percentile in a storm.
+const CAPTURE_BUCKETS: [f64; 11] = [
+    0.0005, 0.001, 0.002, 0.004, 0.01, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0,
+];
+
+/// The node metrics. Clones share their values.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    kills: Family<KillLabels, Counter>,
+    oom_events: Family<LimitLabels, Counter>,
+    attributions: Family<AttributionLabels, Counter>,
+    capture_duration: Histogram,
+    armed: Gauge,
+    pinned: Gauge,
+    kubernetes_synced: Gauge,
+    hook_info: Family<HookInfo, Gauge>,
+    kernel: Arc<KernelCounters>,
+    /// `mark_victim` for tasks that were dying anyway.
+    pub exiting_marks: Counter,
+    /// Records that were taken from the ring.
+    pub records_received: Counter,
+    /// Those of them that were not understood: wrong length or version.
+    pub records_rejected: Counter,
+    /// Kills that happened while no daemon ran.
+    pub drained_kills: Counter,
+    /// Container series that `--max-containers` left no room for.
+    pub series_refused: Counter,
+    /// Lines that standard output did not take.
+    pub log_lines_dropped: Counter,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KillLabels {
+    scope: Scope,
+    limit: Limit,
+    role: Role,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: Limit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttributionLabels {
+    result: Attribution,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildInfo {
+    version: &'static str,
+    commit: &'static str,
+}
+
+/// How the kernel is hooked: the labels of `oom_probe_hook_info`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HookInfo {
+    /// Where kills come from: `raw_tp/mark_victim`, `tp_btf/mark_victim` …
+    pub hook: String,
+    /// What tells the domain: `fentry`, `kprobe`, `none`.
+    pub context: String,
+    /// Where the field offsets come from: `kernel`, `file`, `none`.
+    pub btf: String,
+    /// Version of the hierarchy with the memory controller: `1` or `2`.
+    pub cgroup_version: String,
+}
+
+impl Metrics {
+    /// The metrics, all at 0, and a registry that holds them.
+    pub fn new() -> (Self, Registry) {
+        let metrics = Self {
+            kills: Family::default(),
+            oom_events: Family::default(),
+            attributions: Family::default(),
+            capture_duration: Histogram::new(CAPTURE_BUCKETS),
+            armed: Gauge::default(),
+            pinned: Gauge::default(),
+            kubernetes_synced: Gauge::default(),
+            hook_info: Family::default(),
+            kernel: Arc::default(),
+            exiting_marks: Counter::default(),
+            records_received: Counter::default(),
+            records_rejected: Counter::default(),
+            drained_kills: Counter::default(),
+            series_refused: Counter::default(),
+            log_lines_dropped: Counter::default(),
+        };
+        metrics.start_at_zero();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        (metrics, registry)
+    }
+
+    /// Adds the metrics, the build and the process to `registry`.
+    #[rustfmt::skip]
+    pub fn register(&self, registry: &mut Registry) {
+        let Self {
+            kills,
+            oom_events,
+            attributions,
+            capture_duration,
+            armed,
+            pinned,
+            kubernetes_synced,
+            hook_info,
+            kernel,
+            exiting_marks,
+            records_received,
+            records_rejected,
+            drained_kills,
+            series_refused,
+            log_lines_dropped,
+        } = self;
+        let build_info = Family::<BuildInfo, Gauge>::default();
+        let build = BuildInfo {
+            version: env!("CARGO_PKG_VERSION"),
+            commit: env!("OOM_PROBE_COMMIT"),
+        };
+        build_info.get_or_create_owned(&build).set(1);
+
+        registry.register("oom_probe_kills", "Processes killed by the kernel's OOM killer", kills.clone());
+        registry.register("oom_probe_oom_events", "Runs of the kernel's OOM killer that chose a victim", oom_events.clone());
+        registry.register("oom_probe_attributions", "Kills by the way their pod was found", attributions.clone());
+        registry.register("oom_probe_exiting_marks", "Marks of tasks that were dying anyway: no kills", exiting_marks.clone());
+        registry.register("oom_probe_records_received", "Records taken from the ring buffer", records_received.clone());
+        registry.register("oom_probe_records_rejected", "Records that were not understood", records_rejected.clone());
+        registry.register("oom_probe_drained_kills", "Kills that happened while no daemon ran", drained_kills.clone());
+        registry.register("oom_probe_series_refused", "Container series that the bound on containers left no room for", series_refused.clone());
+        registry.register("oom_probe_log_lines_dropped", "Kill lines that standard output did not take", log_lines_dropped.clone());
+        registry.register("oom_probe_capture_duration_seconds", "Time from a kill to its record", capture_duration.clone());
+        registry.register("oom_probe_armed", "Whether kills are being captured", armed.clone());
+        registry.register("oom_probe_pinned", "Whether kills are kept while no daemon runs", pinned.clone());
+        registry.register("oom_probe_kubernetes_synced", "Whether the pods of this node are known from the API server", kubernetes_synced.clone());
+        registry.register("oom_probe_hook_info", "How the kernel is hooked", hook_info.clone());
+        registry.register("oom_probe_build_info", "Version and commit of this build", build_info);
+        registry.register_collector(Box::new(Arc::clone(kernel)));
+        registry.register_collector(Box::new(process::ProcessCollector::new()));
+    }
+
+    /// One series of `oom_probe_kills_total`.
+    pub fn kills(&self, scope: Scope, limit: Limit, role: Role) -> Counter {
+        self.kills
+            .get_or_create_owned(&KillLabels { scope, limit, role })
+    }
+
+    /// One series of `oom_probe_oom_events_total`.
+    pub fn oom_events(&self, limit: Limit) -> Counter {
+        self.oom_events.get_or_create_owned(&LimitLabels { limit })
+    }
+
+    /// One series of `oom_probe_attributions_total`.
+    pub fn attributions(&self, result: Attribution) -> Counter {
+        self.attributions
+            .get_or_create_owned(&AttributionLabels { result })
+    }
+
+    /// Observes the time from a kill to its record; not for drained kills, which say how long no
+    /// daemon ran.
+    pub fn observe_capture(&self, duration: Duration) {
+        self.capture_duration.observe(duration.as_secs_f64());
+    }
+
+    /// Takes what the kernel counted: to be called before each scrape.
+    pub fn set_node_counters(&self, counters: NodeCounters) {
+        self.kernel.set(counters);
+    }
+
+    /// Sets `oom_probe_armed`.
+    pub fn set_armed(&self, armed: bool) {
+        self.armed.set(i64::from(armed));
+    }
+
+    /// Sets `oom_probe_pinned`.
+    pub fn set_pinned(&self, pinned: bool) {
+        self.pinned.set(i64::from(pinned));
+    }
+
+    /// Sets `oom_probe_kubernetes_synced`.
+    pub fn set_kubernetes_synced(&self, synced: bool) {
+        self.kubernetes_synced.set(i64::from(synced));
+    }
+
+    /// Replaces the one series of `oom_probe_hook_info`.
+    pub fn set_hook(&self, hook: &HookInfo) {
+        self.hook_info.clear();
+        self.hook_info.get_or_create_owned(hook).set(1);
+    }
+
+    fn start_at_zero(&self) {
+        for &scope in Scope::ALL {
+            for &limit in Limit::ALL {
+                for &role in Role::ALL {
+                    if expected(scope, limit, role) {
+                        self.kills(scope, limit, role);
+                    }
+                }
+            }
+        }
+        for &limit in Limit::ALL {
+            self.oom_events(limit);
+        }
+        for &result in Attribution::ALL {
+            self.attributions(result);
+        }
+    }
+}
+
+/// Whether a series of `oom_probe_kills_total` is there before its first kill.
+///
+/// `increase()` misses the step from absent to 1, so every combination that a node can be expected
+/// to see is. The others are left out to halve what each node adds to Prometheus: a process outside
+/// Kubernetes has no pod whose limit could be hit; kills of another node are somebody else's to
+/// alert on; of a kill without a record nothing is known but that it was one; and group kills at a
+/// cpuset's or a memory policy's limit take two rarities at once.
+fn expected(scope: Scope, limit: Limit, role: Role) -> bool {
+    let primary = role == Role::Primary;
+    match scope {
+        Scope::Pod | Scope::Host if matches!(limit, Limit::Cpuset | Limit::Mempolicy) => primary,
+        Scope::Pod => true,
+        Scope::Host => limit != Limit::Pod,
+        Scope::OtherNode => primary && !matches!(limit, Limit::Cpuset | Limit::Mempolicy),
+        Scope::Unknown => primary && matches!(limit, Limit::Node | Limit::Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::exposition::{self, Encoding, Format};
+
+    fn scrape(registry: &Registry) -> String {
+        let body = exposition::encode(registry, Format::Text, Encoding::Identity).unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    fn series<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+        text.lines()
+            .filter(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_expected_series_is_there_at_0_before_the_first_kill() {
+        let text = scrape(&Metrics::new().1);
+        for (name, count) in [
+            ("oom_probe_kills_total", 38),
+            ("oom_probe_oom_events_total", 7),
+            ("oom_probe_attributions_total", 6),
+            ("oom_probe_exiting_marks_total", 1),
+            ("oom_probe_kernel_marks_total", 1),
+            ("oom_probe_records_received_total", 1),
+            ("oom_probe_records_dropped_total", 1),
+            ("oom_probe_records_rejected_total", 1),
+            ("oom_probe_drained_kills_total", 1),
+            ("oom_probe_series_refused_total", 1),
+            ("oom_probe_log_lines_dropped_total", 1),
+            ("oom_probe_capture_duration_seconds_bucket", 12),
+            ("oom_probe_capture_duration_seconds_count", 1),
+            ("oom_probe_armed", 1),
+            ("oom_probe_pinned", 1),
+            ("oom_probe_kubernetes_synced", 1),
+        ] {
+            let series = series(&text, name);
+            assert_eq!(series.len(), count, "{name}");
+            assert!(series.iter().all(|line| line.ends_with(" 0")), "{name}");
+        }
+        assert_eq!(series(&text, "oom_probe_build_info").len(), 1);
+    }
+
+    #[test]
+    fn what_is_counted_shows_on_its_series_and_no_other() {
+        let (metrics, registry) = Metrics::new();
+        for scope in [Scope::Pod, Scope::Host] {
+            metrics.kills(scope, Limit::Container, Role::Primary).inc();
+        }
+        metrics.attributions(Attribution::Live).inc();
+        metrics.attributions(Attribution::Host).inc();
+        metrics.oom_events(Limit::Container).inc();
+        let text = scrape(&registry);
+        let counted: Vec<_> = text.lines().filter(|line| line.ends_with(" 1")).collect();
+        for line in [
+            r#"oom_probe_kills_total{scope="pod",limit="container",role="primary"} 1"#,
+            r#"oom_probe_kills_total{scope="host",limit="container",role="primary"} 1"#,
+            r#"oom_probe_attributions_total{result="live"} 1"#,
+            r#"oom_probe_attributions_total{result="host"} 1"#,
+            r#"oom_probe_oom_events_total{limit="container"} 1"#,
+        ] {
+            assert!(counted.contains(&line), "{line} is not in {counted:#?}");
+        }
+        let kills = series(&text, "oom_probe_kills_total");
+        assert_eq!(kills.iter().filter(|line| line.ends_with(" 1")).count(), 2);
+    }
+
+    #[test]
+    fn arming_anew_replaces_the_hook() {
+        let (metrics, registry) = Metrics::new();
+        for hook in ["raw_tp/mark_victim", "tp_btf/mark_victim"] {
+            metrics.set_hook(&HookInfo {
+                hook: hook.into(),
+                context: "fentry".into(),
+                btf: "kernel".into(),
+                cgroup_version: "2".into(),
+            });
+        }
+        metrics.set_armed(true);
+        let text = scrape(&registry);
+        assert_eq!(
+            series(&text, "oom_probe_hook_info"),
+            [
+                r#"oom_probe_hook_info{hook="tp_btf/mark_victim",context="fentry",btf="kernel",cgroup_version="2"} 1"#
+            ]
+        );
+        assert_eq!(series(&text, "oom_probe_armed"), ["oom_probe_armed 1"]);
+    }
+
+    #[test]
+    fn capture_times_fall_into_the_buckets_of_the_budget() {
+        let (metrics, registry) = Metrics::new();
+        for micros in [1_500, 3_000, 9_000] {
+            metrics.observe_capture(Duration::from_micros(micros));
+        }
+        let text = scrape(&registry);
+        for line in [
+            r#"oom_probe_capture_duration_seconds_bucket{le="0.002"} 1"#,
+            r#"oom_probe_capture_duration_seconds_bucket{le="0.004"} 2"#,
+            r#"oom_probe_capture_duration_seconds_bucket{le="0.01"} 3"#,
+            "oom_probe_capture_duration_seconds_count 3",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Answers that a test asks for, and bodies that come piece by piece.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::{
+    Response,
+    body::{Body, Bytes, Frame},
+};
+use tokio::{sync::mpsc, time::sleep};
+
+use super::state::status;
+
+/// What a call gets instead of what it asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// A status, with a body as the API server writes it.
+    Status(u16),
+    /// The same, asking to come back after so many seconds.
+    RetryAfter(u16, u64),
+    /// This body, with status 200.
+    Body(Vec<u8>),
+    /// The head of a response, this much of a body, and then the connection breaks.
+    Broken(Vec<u8>),
+    /// The head of a response, then nothing.
+    Silent,
+    /// Nothing at all.
+    Hang,
+    /// This start of a body, then this piece again and again, without end.
+    Endless(Vec<u8>, Vec<u8>),
+    /// What was asked for, after this time.
+    Late(Duration),
+}
+
+/// A body that is sent as it comes; without a sender it ends.
+pub(super) struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+
+pub(super) type Sender = mpsc::Sender<io::Result<Bytes>>;
+
+impl Pieces {
+    pub(super) fn channel() -> (Sender, Self) {
+        let (sender, receiver) = mpsc::channel(1);
+        (sender, Self(receiver))
+    }
+
+    pub(super) fn whole(body: impl Into<Bytes>) -> Self {
+        let (sender, pieces) = Self::channel();
+        sender.try_send(Ok(body.into())).unwrap();
+        pieces
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let piece = self.0.poll_recv(context);
+        piece.map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+pub(super) fn respond(code: u16, body: impl Into<Bytes>) -> Response<Pieces> {
+    let response = Response::builder().status(code);
+    let response = response.header("content-type", "application/json");
+    response.body(Pieces::whole(body)).unwrap()
+}
+
+impl Answer {
+    /// The response; none where what was asked for is to follow.
+    pub(super) async fn response(self) -> Option<Response<Pieces>> {
+        let message = "as the test wants it";
+        match self {
+            Self::Status(code) => Some(respond(code, status(code, message).to_string())),
+            Self::RetryAfter(code, seconds) => {
+                let mut response = respond(code, status(code, message).to_string());
+                response
+                    .headers_mut()
+                    .insert("retry-after", seconds.to_string().parse().unwrap());
+                Some(response)
+            }
+            Self::Body(body) => Some(respond(200, body)),
+            Self::Broken(start) => {
+                let (sender, pieces) = Pieces::channel();
+                tokio::spawn(async move {
+                    let broken = io::Error::other("as the test wants it");
+                    if sender.send(Ok(start.into())).await.is_ok() {
+                        // What was sent has to be on its way before the connection goes.
+                        sleep(Duration::from_millis(20)).await;
+                        let _ = sender.send(Err(broken)).await;
+                    }
+                });
+                Some(Response::new(pieces))
+            }
+            Self::Silent => {
+                let (sender, pieces) = Pieces::channel();
+                tokio::spawn(async move { sender.closed().await });
+                Some(Response::new(pieces))
+            }
+            Self::Hang => std::future::pending().await,
+            Self::Endless(start, piece) => {
+                let (sender, pieces) = Pieces::channel();
+                tokio::spawn(async move {
+                    let piece = Bytes::from(piece);
+                    let mut sent = sender.send(Ok(start.into())).await;
+                    while sent.is_ok() {
+                        sent = sender.send(Ok(piece.clone())).await;
+                    }
+                });
+                Some(Response::new(pieces))
+            }
+            Self::Late(delay) => {
+                sleep(delay).await;
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Kubernetes Events, as an API server takes and refuses them.
+
+use std::time::{Duration, Instant};
+
+use oom_probe::{
+    kill::Record,
+    labels::Outcome,
+    outcome::Settled,
+    sinks::events::{Events, Mode},
+};
+use serde_json::json;
+
+use crate::{
+    apiserver::{Answer, ApiServer, Call, pods::uid},
+    node::{NODE, client},
+};
+
+const FINISH: Duration = Duration::from_secs(10);
+
+/// An OOM event of pod `cart` that its container survived, of a kill with that id.
+fn settled(kill: &str) -> Settled {
+    let record: Record = serde_json::from_value(json!({
+        "type": "oom_kill", "schema": 1, "id": kill, "time": jiff::Timestamp::now(),
+        "event": "e", "role": "primary", "limit": "container",
+        "victim": {"pid": 7, "tid": 7, "kind": "child", "comm": "python3"}, "truncated": false,
+        "scope": "pod", "attribution": "live",
+        "pod": {"namespace": "shop", "name": "cart", "uid": uid(1), "container": "app"},
+    }))
+    .unwrap();
+    Settled {
+        outcome: Outcome::Survived,
+        kill: Box::new(record),
+        kills: 1,
+    }
+}
+
+fn of_container(mut settled: Settled, container: &str) -> Settled {
+    if let Some(pod) = &mut settled.kill.pod {
+        pod.container = Some(container.to_owned());
+    }
+    settled
+}
+
+async fn post(server: &ApiServer, all: &[Settled]) {
+    let mut events = Events::start(client(server).await, NODE, Mode::All);
+    for settled in all {
+        events.on_settled(settled, None, Instant::now(), jiff::Timestamp::now());
+    }
+    events.finish(FINISH).await;
+}
+
+#[tokio::test]
+async fn an_event_is_created_in_the_pods_namespace_and_nothing_else_is_asked() {
+    let server = ApiServer::start();
+    post(&server, &[settled("a-1")]).await;
+    let requests = server.requests(Call::CreateEvent);
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].path, "/api/v1/namespaces/shop/events");
+    assert_eq!(requests[0].token.as_deref(), Some("Bearer secret"));
+    for call in [Call::List, Call::Watch, Call::Other] {
+        assert!(server.requests(call).is_empty(), "{call:?}");
+    }
+    let events = server.events();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["reason"], "ProcessOOMKilled");
+    assert_eq!(events[0]["involvedObject"]["uid"], uid(1));
+    assert_eq!(
+        events[0]["involvedObject"]["fieldPath"],
+        "spec.containers{app}"
+    );
+    let note = events[0]["message"].as_str().unwrap();
+    assert!(note.contains("python3"), "{note}");
+}
+
+#[tokio::test]
+async fn the_same_kill_told_twice_is_one_event() {
+    let server = ApiServer::start();
+    for _ in 0..2 {
+        post(&server, &[settled("a-1")]).await;
+    }
+    assert_eq!(
+        server.requests(Call::CreateEvent).len(),
+        2,
+        "the second is a conflict"
+    );
+    assert_eq!(server.events().len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_waits_for_an_api_server_that_is_busy() {
+    for answer in [Answer::RetryAfter(429, 2), Answer::Status(500)] {
+        let server = ApiServer::start();
+        server.script(Call::CreateEvent, [answer.clone()]);
+        let began = Instant::now();
+        post(&server, &[settled("a-1")]).await;
+        assert_eq!(server.events().len(), 1, "{answer:?}");
+        let least = match answer {
+            Answer::RetryAfter(_, seconds) => seconds,
+            _ => 1,
+        };
+        assert!(began.elapsed() >= Duration::from_secs(least), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_event_is_dropped_and_the_next_one_is_not() {
+    for status in [403, 404, 422] {
+        let server = ApiServer::start();
+        server.script(Call::CreateEvent, [Answer::Status(status)]);
+        let events = [settled("a-1"), of_container(settled("a-2"), "proxy")];
+        post(&server, &events).await;
+        assert_eq!(server.requests(Call::CreateEvent).len(), 2, "{status}");
+        assert_eq!(server.events().len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_hanging_api_server_holds_nobody_up() {
+    let server = ApiServer::start();
+    server.script(Call::CreateEvent, vec![Answer::Hang; 100]);
+    let mut events = Events::start(client(&server).await, NODE, Mode::All);
+    // None of this can wait: it is not async.
+    for n in 0..200 {
+        let settled = of_container(settled(&format!("a-{n}")), &format!("c{n}"));
+        events.on_settled(&settled, None, Instant::now(), jiff::Timestamp::now());
+        events.tick(Instant::now());
+    }
+    events.finish(Duration::from_millis(200)).await;
+    assert!(server.requests(Call::CreateEvent).len() <= 1);
+}
+
+#[tokio::test]
+async fn a_container_that_is_killed_again_and_again_is_told_of_once() {
+    let server = ApiServer::start();
+    let all: Vec<_> = (0..100).map(|n| settled(&format!("a-{n}"))).collect();
+    post(&server, &all).await;
+    assert_eq!(server.events().len(), 1);
+}

@@ -1,0 +1,222 @@
+//! An API server that fails, is away, or comes late: the watch goes on, and says what is wrong.
+
+use std::time::{Duration, Instant};
+
+use oom_probe::pods::{Link, watch::Patience};
+
+use crate::{
+    apiserver::{
+        Answer, ApiServer, Call,
+        pods::{container_path, pod, uid},
+    },
+    node::{Node, PATIENCE},
+};
+
+fn path(pod: u32, container: u32) -> String {
+    container_path(&uid(pod), container)
+}
+
+#[tokio::test]
+async fn each_refusal_is_told_in_one_line_and_tried_again() {
+    for (answer, expected) in [
+        (Answer::Status(401), "(401: as the test wants it)"),
+        (Answer::Status(403), "must allow list and watch on pods"),
+        (Answer::Status(500), "answers 500: as the test wants it"),
+        (Answer::RetryAfter(503, 0), "answers 503"),
+        (Answer::Hang, "did not answer within 1 s"),
+        (Answer::Silent, "did not answer within 1 s"),
+        (
+            Answer::Broken(b"{\"kind\":\"PodList\",".to_vec()),
+            "the connection broke",
+        ),
+    ] {
+        for call in [Call::List, Call::Watch] {
+            // The head of a watch's response is all that is needed until it falls silent.
+            if call == Call::Watch && matches!(answer, Answer::Silent) {
+                continue;
+            }
+            let server = ApiServer::start();
+            server.apply(&pod("cart", 1).running("app", 1));
+            server.script(call, [answer.clone(), answer.clone()]);
+            let patience = Patience {
+                answer: Duration::from_secs(1),
+                ..PATIENCE
+            };
+            let mut node = Node::with_patience(&server, patience).await;
+            let away = node
+                .until_link("trouble", |link| matches!(link, Link::Away(_)))
+                .await;
+            assert!(
+                away.to_string().contains(expected),
+                "{call:?} {answer:?}: {away}"
+            );
+            assert!(!away.to_string().contains('\n'));
+            node.until_link("sync", Link::is_synced).await;
+            node.until_pods(&["cart"]).await;
+            assert_eq!(node.kill(&path(1, 1)), "live cart/app");
+        }
+    }
+}
+
+#[tokio::test]
+async fn retry_after_is_obeyed() {
+    let server = ApiServer::start();
+    server.apply(&pod("cart", 1));
+    server.script(Call::List, [Answer::RetryAfter(429, 1)]);
+    let began = Instant::now();
+    let mut node = Node::start(&server).await;
+    node.until_synced().await;
+    assert!(
+        began.elapsed() >= Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_watch_from_too_long_ago_leads_to_one_new_list() {
+    let server = ApiServer::start();
+    let (cart, lost) = (
+        pod("cart", 1).running("app", 1),
+        pod("lost", 2).running("app", 2),
+    );
+    server.apply(&cart);
+    server.apply(&lost);
+    let mut node = Node::start(&server).await;
+    node.until_pods(&["cart", "lost"]).await;
+    node.until_requests(&server, Call::Watch, 1).await;
+    // Nobody is told, and then it is forgotten.
+    server.stall(true);
+    server.delete(&lost);
+    server.apply(&pod("new", 3).running("app", 3));
+    server.compact();
+    server.close_watches();
+    server.stall(false);
+    node.until_pods(&["cart", "new"]).await;
+    assert_eq!(node.kill(&path(2, 2)), "tombstone lost/app");
+    assert_eq!(node.kill(&path(3, 3)), "live new/app");
+    node.until_synced().await;
+    assert_eq!(server.requests(Call::List).len(), 2);
+}
+
+#[tokio::test]
+async fn gone_in_the_middle_of_a_watch_leads_to_a_new_list() {
+    let server = ApiServer::start();
+    server.apply(&pod("cart", 1));
+    let gone = serde_json::json!({
+        "type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"},
+    });
+    server.script(
+        Call::Watch,
+        [Answer::Body(format!("{gone}\n").into_bytes())],
+    );
+    let mut node = Node::start(&server).await;
+    node.until_pods(&["cart"]).await;
+    node.until_requests(&server, Call::List, 2).await;
+    server.apply(&pod("new", 2));
+    node.until_pods(&["cart", "new"]).await;
+    assert_eq!(server.requests(Call::List).len(), 2);
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_away_loses_no_kill() {
+    let server = ApiServer::start();
+    server.apply(&pod("cart", 1).running("app", 1));
+    let mut node = Node::start(&server).await;
+    node.until_pods(&["cart"]).await;
+    node.until_synced().await;
+    node.until_requests(&server, Call::Watch, 1).await;
+    server.set_reachable(false);
+    let away = node
+        .until_link("trouble", |link| matches!(link, Link::Away(_)))
+        .await;
+    assert!(!away.to_string().is_empty());
+    // Kills in a pod that is known, and in one that was born while nobody could tell.
+    for _ in 0..20 {
+        assert_eq!(node.kill(&path(1, 1)), "live cart/app");
+        assert_eq!(node.kill(&path(2, 2)), "parked");
+        node.during(Duration::from_millis(20)).await;
+    }
+    let text = node.link().to_string();
+    assert!(text.contains("cannot reach the API server"), "{text}");
+    server.apply(&pod("born", 2).running("app", 2));
+    server.set_reachable(true);
+    node.until_pods(&["born", "cart"]).await;
+    assert_eq!(node.late(), ["late born/app"; 20]);
+    node.until_synced().await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_starts_late_is_waited_for() {
+    let server = ApiServer::start();
+    server.set_reachable(false);
+    server.apply(&pod("cart", 1).running("app", 1));
+    let mut node = Node::start(&server).await;
+    node.until_link("trouble", |link| matches!(link, Link::Away(_)))
+        .await;
+    assert_eq!(node.kill(&path(1, 1)), "parked");
+    server.script(Call::List, [Answer::Late(Duration::from_millis(300))]);
+    server.set_reachable(true);
+    node.until_synced().await;
+    assert_eq!(node.late(), ["late cart/app"]);
+}
+
+#[tokio::test]
+async fn a_watch_that_falls_silent_is_taken_up_anew() {
+    let server = ApiServer::start();
+    server.apply(&pod("cart", 1));
+    let patience = Patience {
+        silence: Duration::from_millis(1500),
+        ..PATIENCE
+    };
+    let mut node = Node::with_patience(&server, patience).await;
+    node.until_pods(&["cart"]).await;
+    node.until_requests(&server, Call::Watch, 1).await;
+    server.stall(true);
+    server.apply(&pod("new", 2));
+    let stalled = Instant::now();
+    node.until_requests(&server, Call::Watch, 2).await;
+    assert!(stalled.elapsed() >= patience.silence / 2);
+    assert_eq!(node.pods(), ["cart"]);
+    assert!(node.link().is_synced(), "silence alone is no failure");
+    server.stall(false);
+    node.until_pods(&["cart", "new"]).await;
+    assert_eq!(server.requests(Call::List).len(), 1);
+}
+
+#[tokio::test]
+async fn an_api_server_that_ends_each_watch_at_once_is_not_asked_in_a_loop() {
+    let server = ApiServer::start();
+    server.apply(&pod("cart", 1));
+    server.script(Call::Watch, vec![Answer::Body(Vec::new()); 1000]);
+    let patience = Patience {
+        backoff: Duration::from_millis(50),
+        max_backoff: Duration::from_millis(400),
+        ..PATIENCE
+    };
+    let mut node = Node::with_patience(&server, patience).await;
+    node.until_link("trouble", |link| {
+        link.to_string().contains("ends each watch at once")
+    })
+    .await;
+    node.during(Duration::from_secs(1)).await;
+    let watches = server.requests(Call::Watch).len();
+    assert!((2..=10).contains(&watches), "{watches}");
+    assert_eq!(server.requests(Call::List).len(), 1);
+}
+
+#[tokio::test]
+async fn a_failing_list_is_asked_for_less_and_less_often() {
+    let server = ApiServer::start();
+    server.script(Call::List, vec![Answer::Status(500); 1000]);
+    let patience = Patience {
+        backoff: Duration::from_millis(50),
+        max_backoff: Duration::from_millis(400),
+        ..PATIENCE
+    };
+    let mut node = Node::with_patience(&server, patience).await;
+    node.during(Duration::from_millis(1500)).await;
+    let lists = server.requests(Call::List).len();
+    // 50, 100, 200, 400, 400 ms and a random part as long again.
+    assert!((2..=7).contains(&lists), "{lists}");
+}

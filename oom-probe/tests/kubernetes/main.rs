@@ -1,0 +1,13 @@
+//! The pods of a node, from an API server's answers to attributed kills: everything but the kernel.
+//!
+//! The API server is scripted but real: HTTP on loopback, with all the ways in which it can fail.
+
+#[path = "../apiserver/mod.rs"]
+mod apiserver;
+mod cases;
+mod events;
+mod failing;
+mod hostile;
+mod node;
+mod shapes;
+mod watching;

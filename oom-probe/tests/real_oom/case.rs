@@ -1,0 +1,125 @@
+//! One scenario's view of the daemon: what came in since it began.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use oom_probe::kill::Record;
+
+use crate::books::{self, Allowed};
+use crate::kernel_log::KernelLog;
+use crate::metrics::Metrics;
+use crate::world::World;
+
+const PATIENCE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What was known at a moment.
+#[derive(Clone)]
+pub(crate) struct Snapshot {
+    /// Id of the newest kill.
+    last: Option<String>,
+    pub(crate) metrics: Metrics,
+}
+
+/// A scenario under way.
+pub(crate) struct Case<'w> {
+    pub(crate) world: &'w World,
+    before: Snapshot,
+    pub(crate) log: KernelLog,
+}
+
+impl<'w> Case<'w> {
+    /// From here on every kill counts.
+    pub(crate) fn begin(world: &'w World) -> Self {
+        let (kills, metrics) = together(world, None);
+        let last = kills.last().map(|record| record.kill.id.clone());
+        Self {
+            world,
+            before: Snapshot { last, metrics },
+            log: KernelLog::from_now(),
+        }
+    }
+
+    /// The kills of this scenario, once that many are there: not one more, and the books balance.
+    pub(crate) fn kills(&mut self, wanted: usize) -> Vec<Record> {
+        self.kills_allowing(wanted, &Allowed::default())
+    }
+
+    /// As [`Self::kills`], with what the kernel's counters may show besides.
+    pub(crate) fn kills_allowing(&mut self, wanted: usize, allowed: &Allowed) -> Vec<Record> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.ours().len() < wanted && Instant::now() < deadline {
+            thread::sleep(PAUSE);
+        }
+        self.log.read();
+        loop {
+            let (kills, metrics) = together(self.world, self.before.last.as_deref());
+            let ours: Vec<Record> = kills
+                .iter()
+                .filter(|kill| self.is_ours(kill))
+                .cloned()
+                .collect();
+            if ours.len() != wanted {
+                let counted = books::counted(&self.before.metrics, &metrics);
+                let told = shown(&ours);
+                panic!(
+                    "{} kills instead of {wanted}; {counted}; told:\n{told}",
+                    ours.len()
+                );
+            }
+            match books::check(&kills, &self.before.metrics, &metrics, allowed) {
+                Ok(()) => return ours,
+                // A kill of someone else on this machine may be under way.
+                Err(why) => assert!(Instant::now() < deadline, "{why}; kills: {}", shown(&kills)),
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// How much a counter without labels has grown.
+    pub(crate) fn growth(&self, name: &str) -> u64 {
+        self.world.daemon.metrics().value(name) - self.before.metrics.value(name)
+    }
+
+    fn all(&self) -> Vec<Record> {
+        self.world.daemon.kills(self.before.last.as_deref())
+    }
+
+    fn ours(&self) -> Vec<Record> {
+        let mut all = self.all();
+        all.retain(|kill| self.is_ours(kill));
+        all
+    }
+
+    /// On a machine of its own every kill is; else others may be at work.
+    fn is_ours(&self, record: &Record) -> bool {
+        let path = record
+            .kill
+            .cgroup
+            .as_ref()
+            .and_then(|cgroup| cgroup.path.as_deref());
+        self.world.vm.is_some() || path.is_none_or(|path| self.world.owns(path))
+    }
+}
+
+/// Kills after that one and metrics that belong together: no mark came between.
+fn together(world: &World, after: Option<&str>) -> (Vec<Record>, Metrics) {
+    let marks = |metrics: &Metrics| metrics.value("oom_probe_kernel_marks_total");
+    loop {
+        let before = world.daemon.metrics();
+        let kills = world.daemon.kills(after);
+        let metrics = world.daemon.metrics();
+        if marks(&before) == marks(&metrics) {
+            return (kills, metrics);
+        }
+    }
+}
+
+/// Records for a message.
+pub(crate) fn shown(records: &[Record]) -> String {
+    records
+        .iter()
+        .map(|record| serde_json::to_string(record).unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
+}

@@ -1,0 +1,140 @@
+//! The daemon under test.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use oom_probe::kill::Record;
+
+use crate::{http, metrics::Metrics};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A running `oom-probe run`, killed on drop.
+pub(crate) struct Daemon {
+    child: Child,
+    address: SocketAddr,
+    output: PathBuf,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts it on a free port of the loopback interface and waits until it captures. What it says
+    /// goes to files in `directory`.
+    ///
+    /// # Errors
+    /// What it said, if it ended instead.
+    pub(crate) fn start(program: &Path, directory: &Path, flags: &[&str]) -> Result<Self, String> {
+        let mut command = Command::new(program);
+        command.arg("run").args(flags);
+        Self::start_as(command, directory)
+    }
+
+    /// As [`Self::start`], with a command prepared by the caller.
+    pub(crate) fn start_as(mut command: Command, directory: &Path) -> Result<Self, String> {
+        let output = directory.join("kills.json");
+        let log = directory.join("daemon.log");
+        let create =
+            |path: &Path| File::create(path).map_err(|e| format!("{}: {e}", path.display()));
+        let mut child = command
+            .args(["--listen", "127.0.0.1:0", "--output", "json"])
+            .args(["--no-pin", "--history", "5000"])
+            .stdin(Stdio::null())
+            .stdout(create(&output)?)
+            .stderr(create(&log)?)
+            .spawn()
+            .map_err(|error| format!("cannot start {command:?}: {error}"))?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            if let Some(address) = listening(&said) {
+                return Ok(Self {
+                    child,
+                    address,
+                    output,
+                    log,
+                });
+            }
+            let ended = child.try_wait().map_err(|error| error.to_string())?;
+            if ended.is_some() || Instant::now() > deadline {
+                // It may have gone already; it is ours and not yet reaped.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("the daemon does not capture ({ended:?}): {said}"));
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Every kill after that one, or all it remembers.
+    pub(crate) fn kills(&self, after: Option<&str>) -> Vec<Record> {
+        let query = after.map_or_else(String::new, |id| format!("?after={id}"));
+        let body = self.get(&format!("/api/v1/kills{query}"));
+        let kills = parse_kills(&body);
+        kills.unwrap_or_else(|error| panic!("/api/v1/kills: {error}: {body}"))
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics::parse(&self.get("/metrics"))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> String {
+        http::get(self.address, path).unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
+    }
+
+    /// What it said on standard error.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The kills that it wrote on standard output.
+    pub(crate) fn written(&self) -> Vec<Record> {
+        let written = fs::read_to_string(&self.output).expect("read what the daemon wrote");
+        written
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+            .collect()
+    }
+
+    /// Stops it in good order; returns how it ended and what it said.
+    pub(crate) fn stop(mut self) -> (ExitStatus, String) {
+        // SAFETY: kill(2) takes no pointer; the pid is that of a child not yet reaped.
+        unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait for the daemon") {
+                return (status, self.log());
+            }
+            assert!(Instant::now() < deadline, "SIGTERM did not end the daemon");
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both fail only where it has ended and been reaped.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where it says that it listens, once it captures.
+fn listening(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once("http://")?;
+    rest.split_once("/metrics")?.0.parse().ok()
+}
+
+/// A JSON array, or one object per line.
+fn parse_kills(body: &str) -> serde_json::Result<Vec<Record>> {
+    if body.trim_start().starts_with('[') {
+        return serde_json::from_str(body);
+    }
+    serde_json::Deserializer::from_str(body)
+        .into_iter()
+        .collect()
+}

@@ -1,0 +1,214 @@
+//! Runs scenarios one after another, each within a time of its own, and tells how they came out.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::scenarios;
+use crate::world::{Programs, World};
+
+/// What a scenario found, in a few words. It panics where something is not as it should be.
+pub(crate) type Run = fn(&World) -> String;
+
+/// One scenario.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) needs: &'static [Need],
+    pub(crate) run: Run,
+}
+
+/// What a scenario cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The memory controller's second version.
+    V2,
+    /// A machine that may run out of memory as a whole.
+    OwnMachine,
+    /// Two memory nodes.
+    TwoNodes,
+}
+
+impl Need {
+    /// Why the scenario cannot run here.
+    fn missing(self, world: &World) -> Option<&'static str> {
+        let (there, reason) = match self {
+            Self::V2 => (world.is_v2(), "the memory controller is cgroup v1's"),
+            Self::OwnMachine => (world.vm.is_some(), "only in an emulated machine"),
+            Self::TwoNodes => (
+                std::path::Path::new("/sys/devices/system/node/node1").exists(),
+                "one memory node",
+            ),
+        };
+        (!there).then_some(reason)
+    }
+}
+
+/// How a scenario came out.
+enum Verdict {
+    Passed(String),
+    Skipped(String),
+    Failed(String),
+}
+
+/// Longer than any scenario takes on an emulated machine.
+const LIMIT: Duration = Duration::from_secs(90);
+
+#[derive(Default)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+/// Runs the scenarios whose name contains one of the filters; without filters all.
+pub(crate) fn run(filters: &[String]) -> ExitCode {
+    let chosen: Vec<&Scenario> = scenarios::ALL
+        .iter()
+        .filter(|scenario| {
+            filters.is_empty()
+                || filters
+                    .iter()
+                    .any(|part| scenario.name.contains(part.as_str()))
+        })
+        .collect();
+    let began = Instant::now();
+    let mut tally = Tally::default();
+    println!("running {} scenarios", chosen.len());
+    if let Err(reason) = root() {
+        for scenario in &chosen {
+            tally.tell(scenario.name, &Verdict::Skipped(reason.clone()), None);
+        }
+    } else {
+        match Programs::find().and_then(World::new) {
+            Ok(world) => run_in(&Arc::new(world), &chosen, &mut tally),
+            Err(error) => tally.tell("start", &Verdict::Failed(error), None),
+        }
+    }
+    let Tally {
+        passed,
+        failed,
+        skipped,
+    } = tally;
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {word}. {passed} passed; {failed} failed; {skipped} ignored; 0 measured; \
+         {} filtered out; finished in {:.2}s",
+        scenarios::ALL.len() - chosen.len(),
+        began.elapsed().as_secs_f64()
+    );
+    ExitCode::from(u8::from(failed > 0))
+}
+
+fn root() -> Result<(), String> {
+    // SAFETY: geteuid(2) takes no argument.
+    match unsafe { libc::geteuid() } {
+        0 => Ok(()),
+        _ => Err("not root: loading kernel programs and making cgroups take root".to_owned()),
+    }
+}
+
+fn run_in(world: &Arc<World>, chosen: &[&Scenario], tally: &mut Tally) {
+    let panicked = remember_panics();
+    let mut hung = None;
+    for scenario in chosen {
+        let began = Instant::now();
+        let missing = scenario.needs.iter().find_map(|need| need.missing(world));
+        let verdict = match (hung, missing) {
+            (Some(name), _) => Verdict::Failed(format!("not run: {name} did not end")),
+            (None, Some(reason)) => Verdict::Skipped(reason.to_owned()),
+            (None, None) => within(LIMIT, world, scenario.run, &panicked).unwrap_or_else(|| {
+                hung = Some(scenario.name);
+                Verdict::Failed(format!("did not end within {} s", LIMIT.as_secs()))
+            }),
+        };
+        tally.tell(scenario.name, &verdict, Some(began.elapsed()));
+    }
+    world.sweep();
+    if tally.failed > 0 {
+        println!("--- daemon ---\n{}", world.daemon.log());
+    }
+}
+
+/// Runs it on a thread of its own; `None` if it does not end in time. It then goes on, and nothing
+/// else should run beside it.
+fn within(limit: Duration, world: &Arc<World>, run: Run, panicked: &Panicked) -> Option<Verdict> {
+    let (tell, told) = mpsc::channel();
+    let world = Arc::clone(world);
+    let panicked = Arc::clone(panicked);
+    thread::spawn(move || {
+        let verdict = match panic::catch_unwind(AssertUnwindSafe(|| run(&world))) {
+            Ok(found) => match found.strip_prefix(SKIP) {
+                Some(reason) => Verdict::Skipped(reason.to_owned()),
+                None => Verdict::Passed(found),
+            },
+            Err(_) => Verdict::Failed(std::mem::take(
+                &mut *panicked.lock().unwrap_or_else(PoisonError::into_inner),
+            )),
+        };
+        // The receiver is gone where it took too long.
+        let _ = tell.send(verdict);
+    });
+    told.recv_timeout(limit).ok()
+}
+
+const SKIP: &str = "skipped: ";
+
+/// For a scenario that finds out on the way that this kernel cannot do it.
+pub(crate) fn skipped(reason: &str) -> String {
+    format!("{SKIP}{reason}")
+}
+
+type Panicked = Arc<Mutex<String>>;
+
+/// Keeps the text of a panic for the verdict.
+fn remember_panics() -> Panicked {
+    let panicked = Panicked::default();
+    let remembered = Arc::clone(&panicked);
+    panic::set_hook(Box::new(move |info| {
+        let place = info
+            .location()
+            .map_or_else(String::new, ToString::to_string);
+        let payload = info.payload();
+        let text = payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| payload.downcast_ref::<&str>().copied());
+        let text = format!("{place}: {}", text.unwrap_or_default());
+        *remembered.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }));
+    panicked
+}
+
+impl Tally {
+    /// One line for a person, one for `cargo xtask vm-test`.
+    fn tell(&mut self, name: &str, verdict: &Verdict, took: Option<Duration>) {
+        let seconds = took.map(|took| (took.as_secs_f64() * 100.0).round() / 100.0);
+        let (word, detail, json) = match verdict {
+            Verdict::Passed(detail) => {
+                self.passed += 1;
+                ("ok", detail, json!({"ok": true, "detail": detail}))
+            }
+            Verdict::Skipped(reason) => {
+                self.skipped += 1;
+                ("skipped", reason, json!({"skipped": reason}))
+            }
+            Verdict::Failed(why) => {
+                self.failed += 1;
+                ("FAILED", why, json!({"ok": false, "detail": why}))
+            }
+        };
+        if std::env::var_os("OOM_PROBE_VM").is_some() {
+            let mut line = json;
+            line["scenario"] = name.into();
+            line["seconds"] = seconds.into();
+            println!("@@ {line}");
+        } else {
+            let seconds = seconds.unwrap_or_default();
+            println!("scenario {name} ... {word} ({detail}) {seconds:.2}s");
+        }
+    }
+}

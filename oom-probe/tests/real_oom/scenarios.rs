@@ -1,0 +1,74 @@
+//! The scenarios, in the order in which they run.
+
+mod group;
+mod lowest;
+mod machine;
+mod places;
+mod rung;
+mod shared;
+mod single;
+mod start;
+mod storm;
+mod trigger;
+
+use crate::harness::Need::{OwnMachine, TwoNodes, V2};
+use crate::harness::{Need, Run, Scenario};
+
+/// Small enough to be full at once, large enough for a hog.
+const LIMIT: u64 = 16 << 20;
+
+/// A pod's and a container's cgroup as the kubelet's cgroupfs driver makes them.
+const POD: &str = "kubepods/burstable/pod6a1c1f1e-0f9a-4d7a-9a50-3a6c8f8b1c2d";
+const POD_UID: &str = "6a1c1f1e-0f9a-4d7a-9a50-3a6c8f8b1c2d";
+const CONTAINER: &str = "d2a84f4b8b650937ec8f73cd8be2c74add5a911ba64df27458ed8229da804a26";
+
+const fn any(name: &'static str, run: Run) -> Scenario {
+    with(name, &[], run)
+}
+
+const fn with(name: &'static str, needs: &'static [Need], run: Run) -> Scenario {
+    Scenario { name, needs, run }
+}
+
+/// Every scenario.
+pub(crate) const ALL: &[Scenario] = &[
+    any("rung", rung::rung),
+    any("single", single::single),
+    any("child of a surviving parent", single::child),
+    any("leader exited", single::leader_exited),
+    any("hostile name", single::hostile_name),
+    any("limit on the parent", places::parent_limit),
+    any("limit on the pod", places::pod_limit),
+    any("nested in a container", places::nested),
+    any("nested with its own limit", places::nested_with_limit),
+    with(
+        "leaf without controller",
+        &[V2],
+        places::leaf_without_controller,
+    ),
+    any("shared mm", shared::shared_mm),
+    with("shared mm in a group", &[V2], shared::shared_mm_in_group),
+    any("init of a PID namespace", shared::pidns_init),
+    with("group of 3", &[V2], group::of_three),
+    with("group of 50, one spared", &[V2], group::of_fifty),
+    any("idle victim, small trigger", trigger::idle_victim),
+    with("limit lowered", &[V2], trigger::limit_lowered),
+    any("victim already exiting", trigger::exiting),
+    with("storm of 300", &[OwnMachine], storm::storm),
+    any("vanishing cgroups", storm::vanishing_cgroups),
+    with("machine-wide", &[OwnMachine], machine::machine_wide),
+    with(
+        "cpuset-bound",
+        &[OwnMachine, TwoNodes],
+        machine::cpuset_bound,
+    ),
+    any("exposition", rung::exposition),
+    any("log and API agree", rung::log_and_api_agree),
+    any("hidden kill", rung::hidden_kill),
+    any("plain tracepoint", lowest::plain_tracepoint),
+    any("stop", start::stop),
+    any("no privileges", start::no_privileges),
+    any("taken port", start::taken_port),
+    any("bad flag", start::bad_flag),
+    any("empty BTF", start::empty_btf),
+];

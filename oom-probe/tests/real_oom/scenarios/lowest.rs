@@ -1,0 +1,124 @@
+//! The lowest rung of the ladder: no types of the kernel, only the plain tracepoint.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::ptr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use oom_probe::labels::Scope;
+
+use super::LIMIT;
+use crate::case::shown;
+use crate::daemon::Daemon;
+use crate::harness::skipped;
+use crate::world::{Running, World};
+
+/// The lowest rung: what the kernel does not give is read from /proc, and what is gone by then is
+/// marked as not known.
+pub(crate) fn plain_tracepoint(world: &World) -> String {
+    if !Path::new("/sys/kernel/tracing/events/oom/mark_victim/format").exists() {
+        return skipped("tracefs does not show the tracepoint");
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = Command::new(&world.programs().oom_probe);
+    command.arg("run");
+    without_btf(&mut command, &scratch.path().join("nothing"));
+    let daemon = Daemon::start_as(command, scratch.path()).unwrap();
+    let hook = daemon.metrics().label("oom_probe_hook_info", "hook");
+    assert_eq!(hook, "tracepoint", "{}", daemon.log());
+
+    let cgroup = world.limited("plain", LIMIT);
+    let herd = [
+        "herd",
+        "--children",
+        "100",
+        "--parallel",
+        "4",
+        "--interval",
+        "0",
+        "--step",
+        "4M",
+    ];
+    let ended = Running::start(&cgroup, world.hog(&herd)).end();
+    let victims: BTreeSet<u32> = ended
+        .numbers("hog: child ", " killed by SIGKILL")
+        .into_iter()
+        .collect();
+    assert_eq!(victims.len(), 100, "{}", ended.said);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let kills = loop {
+        let kills = daemon.kills(None);
+        if kills.len() >= 100 || Instant::now() > deadline {
+            break kills;
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    let told: BTreeSet<u32> = kills.iter().map(|record| record.kill.victim.pid).collect();
+    assert_eq!((kills.len(), &told), (100, &victims), "{}", shown(&kills));
+    let path = cgroup.path().display().to_string();
+    let mut resolved = 0;
+    for record in &kills {
+        let known = record
+            .kill
+            .cgroup
+            .as_ref()
+            .and_then(|cgroup| cgroup.path.as_deref());
+        match known {
+            Some(known) => {
+                assert_eq!(known, path);
+                assert!(
+                    record.kill.from_proc,
+                    "{}",
+                    shown(std::slice::from_ref(record))
+                );
+                resolved += 1;
+            }
+            None => assert_eq!(
+                record.scope,
+                Scope::Unknown,
+                "{}",
+                shown(std::slice::from_ref(record))
+            ),
+        }
+    }
+    assert_eq!(daemon.metrics().value("oom_probe_unaccounted_kills"), 0);
+    format!("100 of 100 kills, {resolved} with their cgroup")
+}
+
+/// Lets the command see an empty file, made at `nothing`, where the kernel's types are.
+fn without_btf(command: &mut Command, nothing: &Path) {
+    fs::write(nothing, "").unwrap();
+    let nothing = CString::new(nothing.as_os_str().as_bytes()).unwrap();
+    let hide = move || {
+        let no_text = ptr::null();
+        let private = libc::MS_REC | libc::MS_PRIVATE;
+        // SAFETY: between fork and exec only system calls run, on strings that the closure owns or
+        // that are static; they neither allocate nor take a lock. The mount is seen by nobody else:
+        // it is made in a namespace of the child's own, whose mounts go nowhere.
+        let hidden = unsafe {
+            libc::unshare(libc::CLONE_NEWNS) == 0
+                && libc::mount(no_text, c"/".as_ptr(), no_text, private, ptr::null()) == 0
+                && libc::mount(
+                    nothing.as_ptr(),
+                    c"/sys/kernel/btf/vmlinux".as_ptr(),
+                    no_text,
+                    libc::MS_BIND,
+                    ptr::null(),
+                ) == 0
+        };
+        if hidden {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    };
+    // SAFETY: see there.
+    unsafe { command.pre_exec(hide) };
+}

@@ -1,0 +1,115 @@
+//! Where the limit sits that was hit, seen from the victim.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use hog::cgroup::Cgroup;
+use oom_probe::kill::Record;
+use oom_probe::labels::Limit;
+
+use super::{CONTAINER, LIMIT, POD, POD_UID};
+use crate::case::Case;
+use crate::expect::{Expected, Place};
+use crate::world::{Running, World};
+
+/// Far above what a hog gets to.
+const ROOMY: u64 = 4 * LIMIT;
+
+/// A hog dies in `leaf` at the limit of `limited`.
+fn dies(world: &World, leaf: &Cgroup, limited: &Cgroup, limit: Limit) -> Record {
+    let mut case = Case::begin(world);
+    let hog = world.hog(&["grow", "--interval", "0"]);
+    let ended = Running::start(leaf, hog).end().killed();
+    let mut kills = case.kills(1);
+    let expected = Expected {
+        limit,
+        limited: Some(Place::of(limited)),
+        domain: Some(Place::of(limited)),
+        ..Expected::own_limit(ended.pid, &Place::of(leaf))
+    };
+    expected.check(&mut case, &kills[0]);
+    kills.remove(0)
+}
+
+/// The path says whose it is, though no API server is asked.
+fn is_in_container(world: &World, record: &Record) {
+    if !world.is_named(&record.kill) {
+        return;
+    }
+    let pod = record.pod.as_ref().expect("a pod");
+    assert_eq!(pod.uid.as_deref(), Some(POD_UID));
+    assert_eq!(pod.container_id.as_deref(), Some(CONTAINER));
+}
+
+pub(crate) fn parent_limit(world: &World) -> String {
+    let parent = world.limited("parent", LIMIT);
+    let leaf = world.cgroup_in(&parent, "leaf");
+    dies(world, &leaf, &parent, Limit::Ancestor);
+    "the parent's limit".to_owned()
+}
+
+pub(crate) fn pod_limit(world: &World) -> String {
+    let pod = world.limited(POD, LIMIT);
+    let container = world.cgroup_in(&pod, CONTAINER);
+    is_in_container(world, &dies(world, &container, &pod, Limit::Pod));
+    "pod and container by the path".to_owned()
+}
+
+/// As a service manager inside a container makes it.
+pub(crate) fn nested(world: &World) -> String {
+    let container = world.limited(&format!("{POD}/{CONTAINER}"), LIMIT);
+    let nested = world.cgroup_in(&container, "system.slice/worker.service");
+    is_in_container(world, &dies(world, &nested, &container, Limit::Container));
+    "the container's limit".to_owned()
+}
+
+pub(crate) fn nested_with_limit(world: &World) -> String {
+    let container = world.limited(&format!("{POD}/{CONTAINER}"), ROOMY);
+    let nested = world.cgroup_in(&container, "worker");
+    nested.set_limit(LIMIT).unwrap();
+    is_in_container(world, &dies(world, &nested, &nested, Limit::Container));
+    "the nested cgroup's limit".to_owned()
+}
+
+/// The memory controller ends above the cgroup that the process is in.
+pub(crate) fn leaf_without_controller(world: &World) -> String {
+    let mut case = Case::begin(world);
+    let parent = world.limited("parent", LIMIT);
+    let leaf = Bare::below(&parent);
+    let procs = leaf.0.join("cgroup.procs").display().to_string();
+    let hog = world.hog(&["--cgroup-procs", &procs, "grow", "--interval", "0"]);
+    let ended = Running::start(&parent, hog).end().killed();
+    let kills = case.kills(1);
+    let limited = Place::of(&parent);
+    let expected = Expected {
+        limit: Limit::Ancestor,
+        cgroup: Place {
+            path: format!("{}/bare", limited.path),
+            id: fs::metadata(&leaf.0).unwrap().ino(),
+            limit: None,
+        },
+        ..Expected::own_limit(ended.pid, &limited)
+    };
+    expected.check(&mut case, &kills[0]);
+    "path of the leaf, limit of its parent".to_owned()
+}
+
+/// A cgroup that its parent gives no controller, removed on drop.
+struct Bare(PathBuf);
+
+impl Bare {
+    fn below(parent: &Cgroup) -> Self {
+        let directory = parent.directory().join("bare");
+        fs::create_dir(&directory).unwrap();
+        assert!(!directory.join("memory.max").exists());
+        Self(directory)
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        // Where it fails the sweep at the end comes by.
+        let _ = fs::remove_dir(&self.0);
+    }
+}

@@ -1,0 +1,98 @@
+//! How the daemon starts and ends, and how it refuses to: one line that names cause and remedy.
+
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+
+use crate::daemon::Daemon;
+use crate::world::World;
+
+/// A user and group without any rights.
+const NOBODY: u32 = 65534;
+
+/// 1 is for: kills cannot be captured.
+const CANNOT_CAPTURE: i32 = 1;
+/// 2 is for: asked wrongly, or not to be had.
+const ASKED_WRONGLY: i32 = 2;
+
+pub(crate) fn stop(world: &World) -> String {
+    let scratch = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&world.programs().oom_probe, scratch.path(), &[]).unwrap();
+    let (status, log) = daemon.stop();
+    assert!(status.success(), "{status}: {log}");
+    let last = log.lines().last().unwrap_or_default();
+    assert!(
+        last.contains("stopped by SIGTERM") && last.contains("0 OOM kills"),
+        "{log}"
+    );
+    "exit code 0 and a summary".to_owned()
+}
+
+pub(crate) fn no_privileges(world: &World) -> String {
+    let mut command = daemon(world);
+    command.uid(NOBODY).gid(NOBODY);
+    let line = refuses(command, CANNOT_CAPTURE);
+    assert!(
+        line.contains("CAP_") || line.contains("capabilit"),
+        "{line}"
+    );
+    line
+}
+
+pub(crate) fn taken_port(world: &World) -> String {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = daemon(world);
+    command.args(["--listen", &address]);
+    let line = refuses(command, ASKED_WRONGLY);
+    assert!(
+        line.contains(&address) && line.contains("--listen"),
+        "{line}"
+    );
+    line
+}
+
+pub(crate) fn bad_flag(world: &World) -> String {
+    let mut command = daemon(world);
+    command.args(["--histroy", "5"]);
+    let output = run(command);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(ASKED_WRONGLY), "{said}");
+    let first = said.lines().next().unwrap_or_default();
+    assert!(
+        first.contains("--histroy") && said.contains("--history"),
+        "{said}"
+    );
+    first.to_owned()
+}
+
+/// What was named has to be usable, though there may be a lower rung that does without.
+pub(crate) fn empty_btf(world: &World) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().display().to_string();
+    let mut command = daemon(world);
+    command.args(["--listen", "127.0.0.1:0", "--btf", &path]);
+    let line = refuses(command, ASKED_WRONGLY);
+    assert!(line.contains(&path) && line.contains("--btf"), "{line}");
+    line
+}
+
+fn daemon(world: &World) -> Command {
+    let mut command = Command::new(&world.programs().oom_probe);
+    command.arg("run");
+    command
+}
+
+/// Runs it to its end; returns the one line that it said.
+fn refuses(command: Command, code: i32) -> String {
+    let output = run(command);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert_eq!(said.lines().count(), 1, "one line: {said}");
+    assert!(output.stdout.is_empty());
+    said.trim_end().to_owned()
+}
+
+fn run(mut command: Command) -> Output {
+    command.output().unwrap()
+}

@@ -1,0 +1,100 @@
+//! Whose allocation it was is one thing, who dies another.
+
+use std::fs;
+
+use oom_probe::labels::{Cause, Limit};
+
+use super::LIMIT;
+use crate::books::Allowed;
+use crate::case::Case;
+use crate::expect::{Expected, Place, Trigger};
+use crate::world::{Running, World};
+
+/// A small process runs into the common limit, its large idle neighbour dies.
+pub(crate) fn idle_victim(world: &World) -> String {
+    let mut case = Case::begin(world);
+    let parent = world.limited("parent", 2 * LIMIT);
+    let quiet = world.cgroup_in(&parent, "quiet");
+    let busy = world.cgroup_in(&parent, "busy");
+    let mut idle = Running::start(&quiet, world.hog(&["hold", "20M"]));
+    idle.line("holding");
+    // On a slow machine the victim's memory may come back too late for its neighbour: that is
+    // spared where root may do so, as it may in the emulated ones.
+    let adj = if world.vm.is_some() { "-1000" } else { "0" };
+    let grow = [
+        "--oom-score-adj",
+        adj,
+        "grow",
+        "--max",
+        "16M",
+        "--interval",
+        "0",
+    ];
+    let trigger = Running::start(&busy, world.hog(&grow)).end();
+    assert!(trigger.status.success(), "{}", trigger.said);
+    idle.wait_killed();
+    let kills = case.kills(1);
+    let expected = Expected {
+        limit: Limit::Ancestor,
+        limited: Some(Place::of(&parent)),
+        domain: Some(Place::of(&parent)),
+        trigger: Trigger::Other {
+            pid: trigger.pid,
+            path: Place::of(&busy).path,
+            same_container: false,
+        },
+        ..Expected::own_limit(idle.pid(), &Place::of(&quiet))
+    };
+    expected.check(&mut case, &kills[0]);
+    "trigger in another cgroup".to_owned()
+}
+
+/// Somebody outside writes a limit below what is used: this test itself.
+pub(crate) fn limit_lowered(world: &World) -> String {
+    let mut case = Case::begin(world);
+    let cgroup = world.limited("lowered", 4 * LIMIT);
+    let mut idle = Running::start(&cgroup, world.hog(&["hold", "40M"]));
+    idle.line("holding");
+    cgroup.set_limit(LIMIT).unwrap();
+    idle.wait_killed();
+    let kills = case.kills(1);
+    let expected = Expected {
+        cause: Cause::LimitLowered,
+        full: false,
+        trigger: Trigger::Other {
+            pid: std::process::id(),
+            path: own_cgroup(),
+            same_container: false,
+        },
+        ..Expected::own_limit(idle.pid(), &Place::of(&cgroup))
+    };
+    expected.check(&mut case, &kills[0]);
+    "cause: limit_lowered".to_owned()
+}
+
+fn own_cgroup() -> String {
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"));
+    path.expect("a line of the unified hierarchy").to_owned()
+}
+
+/// The chosen one is dying anyway: marked, not killed.
+pub(crate) fn exiting(world: &World) -> String {
+    let mut case = Case::begin(world);
+    let cgroup = world.limited("exiting", LIMIT);
+    let hog = world.hog(&["exiting", "10M", "--max", "8M", "--interval", "0"]);
+    let ended = Running::start(&cgroup, hog).end();
+    assert!(ended.status.success(), "{}", ended.said);
+    let allowed = Allowed {
+        exiting: 1,
+        ..Allowed::default()
+    };
+    case.kills_allowing(0, &allowed);
+    assert_eq!(
+        case.growth("oom_probe_exiting_marks_total"),
+        1,
+        "{}",
+        ended.said
+    );
+    "1 exiting mark, no kill".to_owned()
+}

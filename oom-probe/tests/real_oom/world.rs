@@ -1,0 +1,296 @@
+//! Where the scenarios run: this machine, its cgroups, the hog, the daemon.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use hog::cgroup::{Cgroup, Hierarchy, Version};
+
+use oom_probe::kill::Kill;
+
+use crate::daemon::Daemon;
+
+/// Everything that a scenario works with.
+pub(crate) struct World {
+    pub(crate) hierarchy: Hierarchy,
+    /// The emulated machine's name; absent on a machine that is not ours to exhaust.
+    pub(crate) vm: Option<String>,
+    pub(crate) daemon: Daemon,
+    /// How the daemon is hooked: the labels of `oom_probe_hook_info`.
+    pub(crate) hook: String,
+    pub(crate) context: String,
+    programs: Programs,
+    /// The one cgroup that all others are below.
+    top: String,
+    /// For what the daemon writes.
+    _scratch: tempfile::TempDir,
+    cgroups: AtomicU32,
+}
+
+/// The programs under test.
+#[derive(Clone)]
+pub(crate) struct Programs {
+    pub(crate) oom_probe: PathBuf,
+    hog: PathBuf,
+}
+
+impl Programs {
+    /// As the environment says, else from the directory above this test's own.
+    ///
+    /// # Errors
+    /// There is no such file.
+    pub(crate) fn find() -> Result<Self, String> {
+        Ok(Self {
+            oom_probe: program("OOM_PROBE_BIN", "oom-probe")?,
+            hog: program("HOG_BIN", "hog")?,
+        })
+    }
+}
+
+fn program(variable: &str, name: &str) -> Result<PathBuf, String> {
+    let path = std::env::var_os(variable).map_or_else(|| beside_this_test(name), PathBuf::from);
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(format!(
+            "{} is no program: build it, or say where it is by {variable}",
+            path.display()
+        ))
+    }
+}
+
+/// This test is in `target/debug/deps`.
+fn beside_this_test(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    let above = test.ancestors().nth(2).unwrap_or(Path::new("."));
+    above.join(name)
+}
+
+impl World {
+    /// Finds the cgroups and starts the daemon.
+    ///
+    /// # Errors
+    /// What is missing here.
+    pub(crate) fn new(programs: Programs) -> Result<Self, String> {
+        let hierarchy = Hierarchy::detect().map_err(|error| error.to_string())?;
+        let vm = std::env::var("OOM_PROBE_VM").ok();
+        if vm.is_some() {
+            // The machine runs out of memory on purpose: neither this nor the daemon shall die.
+            fs::write("/proc/self/oom_score_adj", "-1000").map_err(|error| error.to_string())?;
+            // Each kill's line would be written out over an emulated serial port, byte by byte.
+            fs::write("/proc/sys/kernel/printk", "1").map_err(|error| error.to_string())?;
+        }
+        let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let daemon = Daemon::start(&programs.oom_probe, scratch.path(), &[])?;
+        let metrics = daemon.metrics();
+        let label = |name| metrics.label("oom_probe_hook_info", name);
+        Ok(Self {
+            hierarchy,
+            vm,
+            hook: label("hook"),
+            context: label("context"),
+            daemon,
+            programs,
+            top: format!("oom-probe-test-{}", std::process::id()),
+            _scratch: scratch,
+            cgroups: AtomicU32::new(0),
+        })
+    }
+
+    pub(crate) fn is_v2(&self) -> bool {
+        self.hierarchy.version == Version::V2
+    }
+
+    /// A new cgroup, below one of its own.
+    pub(crate) fn cgroup(&self, below: &str) -> Cgroup {
+        let number = self.cgroups.fetch_add(1, Ordering::Relaxed);
+        let path = format!("{}/{number}/{below}", self.top);
+        Cgroup::create(&self.hierarchy, path).unwrap()
+    }
+
+    /// A new cgroup below an existing one.
+    pub(crate) fn cgroup_in(&self, parent: &Cgroup, below: &str) -> Cgroup {
+        let parent = parent.directory().strip_prefix(&self.hierarchy.root);
+        let path = parent.expect("it is in this hierarchy").join(below);
+        Cgroup::create(&self.hierarchy, path).unwrap()
+    }
+
+    /// A new cgroup with a limit.
+    pub(crate) fn limited(&self, below: &str, limit: u64) -> Cgroup {
+        let cgroup = self.cgroup(below);
+        cgroup.set_limit(limit).unwrap();
+        cgroup
+    }
+
+    /// Whether a path of a kill record is one of ours.
+    pub(crate) fn owns(&self, path: &str) -> bool {
+        path.contains(&self.top)
+    }
+
+    /// A hog that the OOM killer may take, whoever starts it.
+    pub(crate) fn hog(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.programs.hog);
+        if !arguments.contains(&"--oom-score-adj") {
+            command.args(["--oom-score-adj", "0"]);
+        }
+        command.args(arguments).stdin(Stdio::null());
+        command.stdout(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// Removes what a scenario that failed may have left behind.
+    pub(crate) fn sweep(&self) {
+        let top = self.hierarchy.root.join(&self.top);
+        if top.exists() {
+            sweep(&top);
+        }
+    }
+}
+
+/// Kills what runs in the cgroup and below, and removes it, leaves first.
+fn sweep(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            sweep(&entry.path());
+        }
+    }
+    let pids = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    for pid in pids.lines().filter_map(|line| line.parse().ok()) {
+        // SAFETY: kill(2) takes no pointer; whatever is in a cgroup of this test's own is its own.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+    for _ in 0..500 {
+        if fs::remove_dir(directory).is_ok() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    eprintln!("left behind: {}", directory.display());
+}
+
+/// A hog in a cgroup, killed on drop.
+pub(crate) struct Running {
+    child: Child,
+}
+
+impl Running {
+    pub(crate) fn start(cgroup: &Cgroup, command: Command) -> Self {
+        Self {
+            child: cgroup.spawn(command).unwrap(),
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has said a line that contains this; returns the line.
+    pub(crate) fn line(&mut self, part: &str) -> String {
+        let stdout = self.child.stdout.as_mut().unwrap();
+        let mut said = String::new();
+        loop {
+            // Byte by byte, so that nothing of what follows is lost.
+            let mut line = Vec::new();
+            while line.last() != Some(&b'\n') {
+                let mut byte = [0];
+                let length = stdout.read(&mut byte).unwrap();
+                assert!(length > 0, "the hog never said {part:?} but {said:?}");
+                line.push(byte[0]);
+            }
+            let line = String::from_utf8_lossy(&line);
+            if line.contains(part) {
+                return line.trim_end().to_owned();
+            }
+            said.push_str(&line);
+        }
+    }
+
+    /// Waits for its end by SIGKILL, whoever else keeps its output open.
+    pub(crate) fn wait_killed(&mut self) {
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
+    }
+
+    /// Waits for its end; returns all else that it said, and how it ended.
+    pub(crate) fn end(mut self) -> Ended {
+        let mut said = String::new();
+        let stdout = self.child.stdout.as_mut().unwrap();
+        stdout.read_to_string(&mut said).unwrap();
+        let status = self.child.wait().unwrap();
+        Ended {
+            pid: self.child.id(),
+            status,
+            said,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only where it has been reaped.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A hog that has ended.
+pub(crate) struct Ended {
+    pub(crate) pid: u32,
+    pub(crate) status: std::process::ExitStatus,
+    pub(crate) said: String,
+}
+
+impl Ended {
+    /// It was killed.
+    pub(crate) fn killed(self) -> Self {
+        let Self { status, said, .. } = &self;
+        assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}: {said}");
+        self
+    }
+
+    /// The numbers that stand between these words in the lines that have both.
+    pub(crate) fn numbers(&self, before: &str, after: &str) -> Vec<u32> {
+        numbers(&self.said, before, after)
+    }
+}
+
+/// See [`Ended::numbers`].
+pub(crate) fn numbers(said: &str, before: &str, after: &str) -> Vec<u32> {
+    said.lines()
+        .filter_map(|line| {
+            let (_, rest) = line.split_once(before)?;
+            rest.split_once(after)?.0.parse().ok()
+        })
+        .collect()
+}
+
+impl World {
+    /// Whether usage and limits of cgroups can be read in the kernel: not by direct loads.
+    pub(crate) fn reads_usage(&self) -> bool {
+        !self.hook.ends_with("tp_btf")
+    }
+
+    /// Whether a record has to name its cgroups: it has only ids where the kernel refuses names and
+    /// nobody found them by the ids.
+    pub(crate) fn is_named(&self, kill: &Kill) -> bool {
+        let path = kill.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_ref());
+        path.is_some() || !self.daemon.log().contains("no names")
+    }
+
+    /// Whether the kernel says itself which cgroup ran out.
+    pub(crate) fn has_context(&self) -> bool {
+        self.context != "none"
+    }
+
+    /// Whether `mem_cgroup.oom_lock` says it instead: v1 is compiled in.
+    pub(crate) fn has_oom_lock(&self) -> bool {
+        self.daemon.log().contains("oom_lock")
+    }
+}

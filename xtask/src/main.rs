@@ -1,0 +1,76 @@
+//! `cargo xtask …`: everything a developer or CI does with oom-probe.
+
+mod bench;
+mod cmd;
+mod compile;
+mod hog;
+mod lint;
+mod report;
+mod run;
+mod sudo;
+mod test;
+mod toolchain;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Everything a developer or CI does with oom-probe.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Debug, Subcommand)]
+enum Job {
+    /// Build `oom-probe` and `hog`; the eBPF toolchain is got once if need be.
+    Build(compile::Args),
+    /// Build and run `oom-probe run` on this machine, unpinned.
+    Run(run::Args),
+    /// Make a real OOM kill in a cgroup of its own.
+    Hog(hog::Args),
+    /// Run the unit tests, the lints, the real-OOM tests and the emulated machines.
+    Test(test::Args),
+    /// Check format, lints, docs, spelling and dependencies.
+    Lint,
+    /// Measure the daemon against its budgets, by real kills on this machine.
+    Bench(bench::Args),
+    /// Run the real-OOM test on real kernels, each in an emulated machine.
+    VmTest(vm::Args),
+}
+
+impl Job {
+    fn run(&self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Build(args) => compile::run(args).map(|()| ExitCode::SUCCESS),
+            Self::Run(args) => run::run(args),
+            Self::Hog(args) => hog::run(args),
+            Self::Test(args) => test::run(args),
+            Self::Lint => Ok(lint::run()),
+            Self::Bench(args) => bench::run(args),
+            Self::VmTest(args) => vm::run(args).map(|()| ExitCode::SUCCESS),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    Cli::parse().job.run().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,203 @@
+//! `cargo xtask test`: everything that CI holds the project to, with a table at the end.
+
+mod output;
+
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+
+use crate::compile::{self, Built};
+use crate::report::{Counts, Outcome, Report};
+use crate::{cmd, lint, toolchain, vm};
+
+/// The tests that make real OOM kills: they need root, and the first one the built programs.
+const REAL: [&str; 2] = ["real_oom", "real_kills"];
+
+/// What to leave out.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Without the emulated machines.
+    #[arg(long)]
+    no_vm: bool,
+    /// Without real OOM kills on this machine.
+    #[arg(long)]
+    no_real: bool,
+    /// Only the tests whose name contains this; leaves out the lints and the emulated machines
+    filter: Option<String>,
+}
+
+/// The defaults of `cargo xtask vm-test`.
+#[derive(Debug, Parser)]
+struct Matrix {
+    #[command(flatten)]
+    args: vm::Args,
+}
+
+/// Runs all steps, then prints the table; success if none failed.
+///
+/// # Errors
+/// The workspace cannot be read.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let others = test_targets(&workspace_metadata()?);
+    let filter = args.filter.as_deref();
+    let mut report = Report::default();
+
+    // First of all, so that everything below compiles with the kernel programs from the start.
+    let toolchain = toolchain::ensure();
+    if let Err(error) = &toolchain {
+        eprintln!("{error:#}");
+    }
+    if filter.is_none() {
+        lint::steps(&mut report);
+    }
+    report.step("unit tests", || tests(unit_tests(&others), filter));
+    report.step("doc tests", || {
+        let mut cargo = cmd::cargo();
+        cargo.args(["test", "--locked", "--no-fail-fast", "--doc"]);
+        tests(cargo, filter)
+    });
+
+    let real = real_oom_left_out(args);
+    let machines = machines_left_out(args);
+    let mut built = None;
+    if real.is_none() || machines.is_none() {
+        report.step("build", || {
+            match toolchain.and_then(|()| compile::build(&compile::Args::for_tests())) {
+                Ok(programs) => {
+                    built = Some(programs);
+                    Outcome::Passed
+                }
+                Err(error) => Outcome::Failed(format!("{error:#}")),
+            }
+        });
+    }
+    let run = |left_out: Option<&str>, job: &dyn Fn(&Built) -> Outcome| match (left_out, &built) {
+        (Some(reason), _) => Outcome::Skipped(reason.into()),
+        (None, None) => Outcome::Skipped("the build failed".into()),
+        (None, Some(built)) => job(built),
+    };
+    report.step("real OOM kills", || {
+        run(real, &|built| real_oom(built, filter))
+    });
+    if filter.is_none() {
+        report.step("emulated machines", || run(machines, &emulated));
+    }
+
+    report.print();
+    if let Some(filter) = filter
+        && report.tests_run() + report.counts().failed == 0
+    {
+        bail!("no test that could run here has `{filter}` in its name");
+    }
+    Ok(if report.counts().failed > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn workspace_metadata() -> Result<serde_json::Value> {
+    let arguments = ["metadata", "--no-deps", "--format-version", "1", "--locked"];
+    let output = cmd::cargo()
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .output();
+    serde_json::from_slice(&output.context("cannot run cargo metadata")?.stdout)
+        .context("cargo metadata failed: is Cargo.lock up to date?")
+}
+
+/// The integration tests that run without root, by name.
+fn test_targets(metadata: &serde_json::Value) -> Vec<String> {
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    list(&metadata["packages"])
+        .iter()
+        .flat_map(|package| list(&package["targets"]))
+        .filter(|target| list(&target["kind"]).iter().any(|kind| kind == "test"))
+        .filter_map(|target| target["name"].as_str().map(String::from))
+        .filter(|name| !REAL.contains(&name.as_str()))
+        .collect()
+}
+
+fn unit_tests(others: &[String]) -> Command {
+    let mut cargo = cmd::cargo();
+    cargo.args([
+        "test",
+        "--locked",
+        "--no-fail-fast",
+        "--lib",
+        "--bins",
+        "--examples",
+    ]);
+    for name in others {
+        cargo.args(["--test", name]);
+    }
+    cargo
+}
+
+/// Runs tests, showing and counting what they print.
+fn tests(mut command: Command, filter: Option<&str>) -> Outcome {
+    if let Some(filter) = filter {
+        command.args(["--", filter]);
+    }
+    match output::follow(&mut command) {
+        Ok((counts, succeeded)) => {
+            // Failed tests are counted; what else can fail is told.
+            let problem = (!succeeded && counts.failed == 0)
+                .then(|| "ended before its tests did: see above".to_owned());
+            Outcome::Tests(counts, problem)
+        }
+        Err(error) => Outcome::Tests(Counts::default(), Some(format!("{error:#}"))),
+    }
+}
+
+fn real_oom_left_out(args: &Args) -> Option<&'static str> {
+    if args.no_real {
+        return Some("--no-real");
+    }
+    (!cmd::is_root()).then_some("not root: loading kernel programs and making cgroups take root")
+}
+
+fn machines_left_out(args: &Args) -> Option<&'static str> {
+    if args.no_vm {
+        return Some("--no-vm");
+    }
+    if args.filter.is_some() {
+        return Some("a filter was given");
+    }
+    let missing = cmd::which("apt-get").is_none();
+    missing.then_some("their kernels come as packages of Debian, and there is no apt-get")
+}
+
+fn real_oom(built: &Built, filter: Option<&str>) -> Outcome {
+    let mut cargo = cmd::cargo();
+    cargo
+        .args(["test", "--locked", "--no-fail-fast"])
+        .args(REAL.iter().flat_map(|name| ["--test", name]))
+        .env("OOM_PROBE_BIN", &built.oom_probe)
+        .env("HOG_BIN", &built.hog);
+    tests(cargo, filter)
+}
+
+fn emulated(built: &Built) -> Outcome {
+    let Matrix { mut args } = Matrix::parse_from(["vm-test"]);
+    args.programs = vec![
+        ("oom-probe".into(), built.oom_probe.clone()),
+        ("hog".into(), built.hog.clone()),
+    ];
+    Outcome::of(vm::run(&args))
+}
+
+#[cfg(test)]
+mod targets {
+    use super::*;
+
+    #[test]
+    fn every_integration_test_but_those_for_root_runs_with_the_unit_tests() {
+        let metadata = serde_json::json!({"packages": [
+            {"targets": [{"kind": ["lib"], "name": "oom_probe"}, {"kind": ["test"], "name": "a"}]},
+            {"targets": [{"kind": ["test"], "name": "real_oom"}, {"kind": ["test"], "name": "b"}]},
+        ]});
+        assert_eq!(test_targets(&metadata), ["a", "b"]);
+    }
+}

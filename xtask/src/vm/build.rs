@@ -1,0 +1,78 @@
+//! Builds the static programs that run inside the machines.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+
+use crate::cmd;
+
+/// The machines are x86-64, whatever builds for them. Named explicitly, so that the flags below do
+/// not reach build scripts and procedural macros.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The line cargo writes for each artifact.
+#[derive(Deserialize)]
+struct Artifact {
+    target: Target,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// Runs cargo with `arguments` and gives the static program made from the target `name`.
+///
+/// # Errors
+/// The build fails, or makes no program of that name.
+pub(crate) fn program(name: &str, arguments: &[&str]) -> Result<PathBuf> {
+    let mut command = cmd::cargo();
+    command
+        .args(arguments)
+        .args([
+            "--target",
+            TARGET,
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    eprintln!("$ {}", cmd::shown(&command));
+    let output = command.output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("`{}` failed", cmd::shown(&command));
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    executable(&messages, name).with_context(|| format!("the build made no program {name}"))
+}
+
+/// The last program of that name in cargo's messages.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
+        .filter(|artifact| artifact.target.name == name)
+        .filter_map(|artifact| artifact.executable)
+        .next_back()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_found_among_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"libc"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"hog"},"executable":"/t/hog"}
+{"reason":"compiler-artifact","target":{"name":"hog"},"executable":null}
+{"reason":"build-finished","success":true}
+"#;
+        assert_eq!(executable(messages, "hog"), Some(PathBuf::from("/t/hog")));
+        assert_eq!(executable(messages, "libc"), None);
+        assert_eq!(executable("", "hog"), None);
+    }
+}

@@ -1,0 +1,305 @@
+//! `cargo xtask vm-test`: boots real kernels under emulation and runs the real-OOM test on each.
+//!
+//! The way of one run: [`fetch`] has the kernels and QEMU in a cache, [`build`] makes the static
+//! programs, [`initramfs`] packs them, [`machine`] boots each kernel of the [`catalogue`],
+//! [`serial`] reads what it said, [`matrix`] puts it together, [`report`] shows it.
+
+mod apt;
+mod build;
+mod catalogue;
+mod cpio;
+mod facts;
+mod fetch;
+mod initramfs;
+mod machine;
+mod matrix;
+mod mirror;
+mod plan;
+mod qemu;
+mod report;
+mod serial;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use fetch::Cache;
+use initramfs::Contents;
+use machine::{Ended, Job};
+use matrix::{Column, Matrix};
+use plan::{Facts, Kernel, Planned};
+use qemu::Qemu;
+
+use crate::{cmd, toolchain};
+
+/// Options of `cargo xtask vm-test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Kernel to run, of the catalogue or of those given by --vmlinuz; repeatable [default: all]
+    #[arg(long = "kernel", value_name = "NAME")]
+    pub(crate) kernels: Vec<String>,
+
+    /// Own kernel image, under the --name that goes with it, beside or instead of the catalogue's
+    #[arg(long, value_name = "FILE", requires = "names")]
+    pub(crate) vmlinuz: Vec<PathBuf>,
+
+    /// Name of the kernel image given by --vmlinuz
+    #[arg(long = "name", value_name = "NAME", requires = "vmlinuz")]
+    pub(crate) names: Vec<String>,
+
+    /// QEMU to use: a program, or a directory that has one [default: that on PATH, else Debian's]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) qemu: Option<PathBuf>,
+
+    /// Debian mirror to fetch packages from [default: the one this machine's apt uses]
+    #[arg(long, value_name = "URL", env = "OOM_PROBE_DEBIAN_MIRROR")]
+    pub(crate) mirror: Option<String>,
+
+    /// Machines that run at the same time
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: u16,
+
+    /// Seconds that one machine may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) timeout: u64,
+
+    /// Rewrite the matrix in docs/compatibility.md; only after a whole run that went right
+    #[arg(long, conflicts_with_all = ["kernels", "filters", "facts"])]
+    pub(crate) report: bool,
+
+    /// Run no test but record each kernel's BTF and tracepoint formats below target/vm/facts
+    #[arg(long)]
+    pub(crate) facts: bool,
+
+    /// Program to put into the machines as /bin/NAME, instead of building it
+    #[arg(long = "bin", value_name = "NAME=PATH", value_parser = plan::program)]
+    pub(crate) programs: Vec<(String, PathBuf)>,
+
+    /// Static test program to run, instead of building oom-probe's real_oom test
+    #[arg(long, value_name = "PATH")]
+    pub(crate) test_bin: Option<PathBuf>,
+
+    /// Arguments for the test: names of the scenarios to run
+    #[arg(last = true, value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+}
+
+/// Runs the matrix.
+///
+/// # Errors
+/// Something is missing to run it, or not everything in it is right.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let root = cmd::target_dir().join("vm");
+    fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
+    let _lock = lock(&root.join("lock"))?;
+
+    let planned = plan::machines(&args.kernels, &args.vmlinuz, &args.names)?;
+    let cache = Cache::new(root.clone(), args.mirror.clone());
+    let kernels = planned
+        .iter()
+        .map(|planned| match &planned.kernel {
+            Kernel::Package(image) => cache.kernel(image),
+            Kernel::File(file) => {
+                fs::canonicalize(file).with_context(|| format!("--vmlinuz {}", file.display()))
+            }
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let qemu = choose_qemu(args.qemu.as_deref(), &cache)?;
+    let initrd = root.join("initramfs.cpio");
+    initramfs::write(&contents(args)?, &initrd)?;
+
+    let facts = if args.facts { Facts::Send } else { Facts::Keep };
+    let jobs: Vec<Job<'_>> = planned
+        .iter()
+        .zip(&kernels)
+        .map(|(planned, kernel)| Job {
+            kernel,
+            initrd: &initrd,
+            cmdline: planned.cmdline(facts),
+            dir: root.join("run").join(&planned.name),
+            timeout: Duration::from_secs(args.timeout),
+        })
+        .collect();
+    let ended = machine::run_all(&qemu, &jobs, usize::from(args.jobs));
+    if facts == Facts::Send {
+        return record(&planned, ended, &root.join("facts"));
+    }
+    let columns = planned
+        .iter()
+        .zip(ended)
+        .map(|(p, e)| column(p, e, args.timeout))
+        .collect();
+    conclude(
+        &Matrix::new(columns),
+        args.report
+            .then(|| cmd::workspace().join("docs/compatibility.md")),
+    )
+}
+
+/// One run at a time: they share the cache and the log files. Held until the file is dropped.
+fn lock(path: &Path) -> Result<File> {
+    let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
+    if file.try_lock().is_err() {
+        eprintln!("vm-test: waiting for another run to end");
+        file.lock()
+            .with_context(|| format!("lock {}", path.display()))?;
+    }
+    Ok(file)
+}
+
+fn choose_qemu(given: Option<&Path>, cache: &Cache) -> Result<Qemu> {
+    match given {
+        Some(path) => Qemu::at(path),
+        None => Qemu::on_path().map_or_else(|| Ok(Qemu::Unpacked(cache.qemu_root()?)), Ok),
+    }
+}
+
+/// Builds what the options do not give.
+fn contents(args: &Args) -> Result<Contents> {
+    let init = build::program(
+        "vm-init",
+        &["build", "--release", "-p", "xtask", "--bin", "vm-init"],
+    )?;
+    let mut programs = args.programs.clone();
+    if !args.facts {
+        for name in ["oom-probe", "hog"] {
+            if programs.iter().all(|(given, _)| given != name) {
+                toolchain::ensure()?;
+                let file =
+                    build::program(name, &["build", "--release", "-p", name, "--bin", name])?;
+                programs.push((name.to_owned(), file));
+            }
+        }
+        let test = match &args.test_bin {
+            Some(file) => file.clone(),
+            None => build::program(
+                "real_oom",
+                &["test", "--no-run", "-p", "oom-probe", "--test", "real_oom"],
+            )?,
+        };
+        programs.push(("test".to_owned(), test));
+    }
+    Ok(Contents {
+        init,
+        programs,
+        arguments: args.filters.clone(),
+    })
+}
+
+/// Reads what a machine said, and shows all of it if something is wrong.
+fn column(planned: &Planned, ended: Result<Ended>, timeout: u64) -> Column {
+    let machine = planned.name.clone();
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(error) => {
+            let problems = vec![format!("{error:#}")];
+            return Column {
+                machine,
+                said: serial::Said::default(),
+                seconds: 0.0,
+                problems,
+            };
+        }
+    };
+    let said = serial::parse(&ended.serial);
+    let differences = planned.differences(&said.release, &said.facts);
+    let problems = matrix::problems(&said, ended.timed_out.then_some(timeout), differences);
+    let failed = |s: &serial::Scenario| matches!(s.verdict, serial::Verdict::Failed(_));
+    if !problems.is_empty() || said.scenarios.iter().any(failed) {
+        show(&machine, &ended);
+    }
+    Column {
+        machine,
+        said,
+        seconds: ended.elapsed.as_secs_f64(),
+        problems,
+    }
+}
+
+fn show(machine: &str, ended: &Ended) {
+    let logs = [
+        ("QEMU", &ended.qemu),
+        ("kernel", &ended.console),
+        ("test", &ended.serial),
+    ];
+    for (source, log) in logs.into_iter().filter(|(_, log)| !log.trim().is_empty()) {
+        println!("--- {machine}: {source} ---\n{}", log.trim_end());
+    }
+}
+
+fn conclude(matrix: &Matrix, report: Option<PathBuf>) -> Result<()> {
+    println!("\n{}", report::terminal(matrix));
+    let failures = matrix.failures();
+    if !failures.is_empty() {
+        bail!("the matrix is not all right:\n  {}", failures.join("\n  "));
+    }
+    if let Some(file) = report {
+        report::write(&file, matrix)?;
+        println!("wrote the matrix into {}", file.display());
+    }
+    Ok(())
+}
+
+/// Unpacks what the machines sent, a directory for each.
+fn record(planned: &[Planned], ended: Vec<Result<Ended>>, root: &Path) -> Result<()> {
+    for (planned, ended) in planned.iter().zip(ended) {
+        let ended = ended?;
+        if serial::parse(&ended.serial).exit != Some(0) {
+            show(&planned.name, &ended);
+            bail!(
+                "{}: no end marker, so its facts may be cut off",
+                planned.name
+            );
+        }
+        let dir = root.join(&planned.name);
+        for file in facts::unpack(&ended.data, &dir)? {
+            println!("{}{file}", dir.display());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Cli::try_parse_from(line.split(' ')).map(|cli| cli.args)
+    }
+
+    #[test]
+    fn the_options_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_whole_run_is_the_default_and_filters_come_last() {
+        let args = parse("vm-test").unwrap();
+        assert_eq!((args.jobs, args.timeout, args.kernels.len()), (2, 300, 0));
+        let args = parse("vm-test --kernel 6.1 --kernel 5.10 -- single storm").unwrap();
+        assert_eq!(args.kernels, ["6.1", "5.10"]);
+        assert_eq!(args.filters, ["single", "storm"]);
+    }
+
+    #[test]
+    fn only_a_whole_run_may_be_reported() {
+        assert!(parse("vm-test --report").is_ok());
+        assert!(parse("vm-test --report --vmlinuz /k --name 5.10").is_ok());
+        for part in ["--kernel 6.1", "--facts", "-- single"] {
+            assert!(
+                parse(&format!("vm-test --report {part}")).is_err(),
+                "{part}"
+            );
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Which QEMU to run, and its command line for one machine.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::cmd;
+
+const BINARY: &str = "qemu-system-x86_64";
+/// Little enough memory for a machine-wide OOM to be quick. Two nodes, a processor on each, since
+/// a cpuset or a memory policy can run out of memory only where there is more than one; the second
+/// is small, so that this is quick too.
+const MEMORY: &str = "-m 512 -smp 2 \
+    -object memory-backend-ram,id=memory0,size=384M -numa node,memdev=memory0,cpus=0 \
+    -object memory-backend-ram,id=memory1,size=128M -numa node,memdev=memory1,cpus=1";
+
+/// Interrupts of the serial ports. A PC's third port would share the first one's, which makes a
+/// real-time kernel, whose handlers are threads, turn it off ("nobody cared") and the port hang.
+const SERIAL_IRQS: [u8; 3] = [4, 3, 10];
+
+/// A QEMU that can be started.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Qemu {
+    /// A program with everything it needs in place.
+    Installed(PathBuf),
+    /// The root of unpacked packages, the C library and the loader among them.
+    Unpacked(PathBuf),
+}
+
+/// What one machine is started with.
+#[derive(Debug)]
+pub(crate) struct Boot<'a> {
+    pub(crate) kernel: &'a Path,
+    pub(crate) initrd: &'a Path,
+    pub(crate) cmdline: &'a str,
+    /// Files that the serial ports write to, first port first.
+    pub(crate) serials: &'a [PathBuf; 3],
+}
+
+impl Qemu {
+    /// The QEMU given by an option: a program, or a directory that has one.
+    ///
+    /// # Errors
+    /// Neither.
+    pub(crate) fn at(path: &Path) -> Result<Self> {
+        if path.is_file() {
+            return Ok(Self::Installed(path.to_owned()));
+        }
+        if path.join("usr/bin").join(BINARY).is_file() {
+            return Ok(Self::Unpacked(path.to_owned()));
+        }
+        if path.join(BINARY).is_file() {
+            return Ok(Self::Installed(path.join(BINARY)));
+        }
+        bail!(
+            "--qemu {}: neither a program nor a directory with {BINARY}",
+            path.display()
+        )
+    }
+
+    /// The one on `PATH`, if there is one.
+    pub(crate) fn on_path() -> Option<Self> {
+        cmd::which(BINARY).map(Self::Installed)
+    }
+
+    /// The command that boots a machine.
+    pub(crate) fn command(&self, boot: &Boot<'_>) -> Command {
+        let mut command = match self {
+            Self::Installed(program) => Command::new(program),
+            Self::Unpacked(root) => unpacked(root),
+        };
+        command.args(arguments(boot));
+        command
+    }
+}
+
+/// Runs the unpacked program with its own loader and libraries: nothing of the host's is used, so
+/// it works wherever an x86-64 Linux does.
+fn unpacked(root: &Path) -> Command {
+    let lib = root.join("lib/x86_64-linux-gnu");
+    let usr_lib = root.join("usr/lib/x86_64-linux-gnu");
+    let mut libraries = lib.clone().into_os_string();
+    libraries.push(":");
+    libraries.push(&usr_lib);
+    let mut command = Command::new(lib.join("ld-linux-x86-64.so.2"));
+    command
+        .arg("--library-path")
+        .arg(libraries)
+        .arg(root.join("usr/bin").join(BINARY));
+    command.env("QEMU_MODULE_DIR", usr_lib.join("qemu"));
+    for firmware in ["usr/share/qemu", "usr/share/seabios"] {
+        command.arg("-L").arg(root.join(firmware));
+    }
+    command
+}
+
+/// TCG always: a `/dev/kvm` under nested virtualisation was seen to hang. q35, since microvm hung
+/// in a third of its boots.
+fn arguments(boot: &Boot<'_>) -> Vec<OsString> {
+    let fixed = "-M q35 -accel tcg,thread=multi -cpu max -nodefaults -no-user-config \
+                 -display none -no-reboot";
+    let words = fixed.split_whitespace().chain(MEMORY.split_whitespace());
+    let mut arguments: Vec<OsString> = words.map(OsString::from).collect();
+    for (index, (path, irq)) in boot.serials.iter().zip(SERIAL_IRQS).enumerate() {
+        // A comma ends a value in QEMU's own syntax; two stand for one.
+        let path = path.display().to_string().replace(',', ",,");
+        arguments.extend([
+            "-chardev".into(),
+            format!("file,id=port{index},path={path}").into(),
+            "-device".into(),
+            format!("isa-serial,chardev=port{index},index={index},irq={irq}").into(),
+        ]);
+    }
+    arguments.extend([
+        "-kernel".into(),
+        boot.kernel.into(),
+        "-initrd".into(),
+        boot.initrd.into(),
+    ]);
+    let cmdline = format!("console=ttyS0 panic=-1 quiet {}", boot.cmdline);
+    arguments.extend(["-append".into(), cmdline.trim_end().into()]);
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kvm_is_never_asked_for_and_each_serial_port_has_its_file() {
+        let serials = ["/t/console.log", "/t/a,b.log", "/t/data"].map(PathBuf::from);
+        let boot = Boot {
+            kernel: Path::new("/k"),
+            initrd: Path::new("/i"),
+            cmdline: "",
+            serials: &serials,
+        };
+        let text: Vec<_> = arguments(&boot)
+            .iter()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect();
+        let text = text.join(" ");
+        assert!(
+            text.contains("-accel tcg,thread=multi") && !text.contains("kvm"),
+            "{text}"
+        );
+        assert!(
+            text.contains("path=/t/a,,b.log -device isa-serial,chardev=port1,index=1"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("-append console=ttyS0 panic=-1 quiet"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_path_without_qemu_is_refused_by_name() {
+        let error = Qemu::at(Path::new("/nonexistent")).unwrap_err().to_string();
+        assert!(error.starts_with("--qemu /nonexistent:"), "{error}");
+    }
+}
