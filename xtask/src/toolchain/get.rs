@@ -18,7 +18,7 @@ fn apt_get() -> Command {
 }
 
 pub(super) fn apt_update() -> Result<()> {
-    say("apt-get update: there are no package lists");
+    say("apt-get update: no compiler or LLVM that fits is in the package lists");
     cmd::run_quietly(apt_get().arg("update"))
 }
 

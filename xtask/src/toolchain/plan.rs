@@ -71,6 +71,7 @@ pub(crate) struct Apt {
 /// A way to get something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
+    /// Where the package lists do not offer what fits: there are none, or they are old.
     AptUpdate,
     AptInstall,
     Rustup,
@@ -171,11 +172,12 @@ fn linker_for(facts: &Facts, rust_llvm: u32) -> Step {
     if let Some(apt) = facts.apt.as_ref().filter(|_| facts.root)
         && may(Way::LinkerFromSource)
     {
-        if apt.lists_empty && may(Way::AptUpdate) {
+        let offered = closest_llvm(&apt.llvms, rust_llvm);
+        if offered.is_none() && may(Way::AptUpdate) {
             return Step::AptUpdate;
         }
         if may(Way::AptInstall)
-            && let Some(llvm) = closest_llvm(&apt.llvms, rust_llvm)
+            && let Some(llvm) = offered
         {
             return Step::AptInstall(linker_packages(llvm));
         }
@@ -190,11 +192,12 @@ fn linker_for(facts: &Facts, rust_llvm: u32) -> Step {
 fn rust_and_linker(facts: &Facts) -> Step {
     let may = |way| !facts.tried.contains(&way);
     if let Some(apt) = facts.apt.as_ref().filter(|_| facts.root) {
-        if apt.lists_empty && may(Way::AptUpdate) {
+        let offered = apt_packages(apt);
+        if offered.is_none() && may(Way::AptUpdate) {
             return Step::AptUpdate;
         }
         if may(Way::AptInstall)
-            && let Some(packages) = apt_packages(apt)
+            && let Some(packages) = offered
         {
             return Step::AptInstall(packages);
         }

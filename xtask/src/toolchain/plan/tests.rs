@@ -102,6 +102,18 @@ fn each_machine_gets_the_cheapest_next_step() {
             Step::AptUpdate,
         ),
         (
+            "lists from before a security update",
+            Facts {
+                apt: Some(Apt {
+                    lists_empty: false,
+                    rusts: vec![packages("-web", 85, 19)],
+                    llvms: vec![14, 19],
+                }),
+                ..debian.clone()
+            },
+            Step::AptUpdate,
+        ),
+        (
             "a distribution without the packages",
             Facts {
                 apt: Some(empty_lists),
