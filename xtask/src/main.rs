@@ -3,6 +3,7 @@
 mod bench;
 mod cmd;
 mod compile;
+mod debian;
 mod hog;
 mod lint;
 mod report;
@@ -10,6 +11,7 @@ mod run;
 mod sudo;
 mod test;
 mod toolchain;
+mod tools;
 mod vm;
 
 use std::process::ExitCode;
@@ -38,6 +40,8 @@ enum Job {
     Lint,
     /// Measure the daemon against its budgets, by real kills on this machine.
     Bench(bench::Args),
+    /// Get the programs that tests run, and print where they are, for a PATH.
+    Tools,
     /// Run the real-OOM test on real kernels, each in an emulated machine.
     VmTest(vm::Args),
 }
@@ -51,6 +55,7 @@ impl Job {
             Self::Test(args) => test::run(args),
             Self::Lint => Ok(lint::run()),
             Self::Bench(args) => bench::run(args),
+            Self::Tools => tools::run().map(|()| ExitCode::SUCCESS),
             Self::VmTest(args) => vm::run(args).map(|()| ExitCode::SUCCESS),
         }
     }

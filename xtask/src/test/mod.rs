@@ -2,6 +2,7 @@
 
 mod output;
 
+use std::ffi::OsStr;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -9,7 +10,7 @@ use clap::Parser;
 
 use crate::compile::{self, Built};
 use crate::report::{Counts, Outcome, Report};
-use crate::{cmd, lint, toolchain, vm};
+use crate::{cmd, lint, toolchain, tools, vm};
 
 /// The tests that make real OOM kills: they need root, and the first one the built programs.
 const REAL: [&str; 2] = ["real_oom", "real_kills"];
@@ -51,7 +52,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if filter.is_none() {
         lint::steps(&mut report);
     }
-    report.step("unit tests", || tests(unit_tests(&others), filter));
+    let path = tools::path();
+    report.step("unit tests", || tests(unit_tests(&others, &path), filter));
     report.step("doc tests", || {
         let mut cargo = cmd::cargo();
         cargo.args(["test", "--locked", "--no-fail-fast", "--doc"]);
@@ -78,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         (None, Some(built)) => job(built),
     };
     report.step("real OOM kills", || {
-        run(real, &|built| real_oom(built, filter))
+        run(real, &|built| real_oom(built, &path, filter))
     });
     if filter.is_none() {
         report.step("emulated machines", || run(machines, &emulated));
@@ -119,8 +121,9 @@ fn test_targets(metadata: &serde_json::Value) -> Vec<String> {
         .collect()
 }
 
-fn unit_tests(others: &[String]) -> Command {
+fn unit_tests(others: &[String], path: &OsStr) -> Command {
     let mut cargo = cmd::cargo();
+    cargo.env("PATH", path);
     cargo.args([
         "test",
         "--locked",
@@ -169,13 +172,14 @@ fn machines_left_out(args: &Args) -> Option<&'static str> {
     missing.then_some("their kernels come as packages of Debian, and there is no apt-get")
 }
 
-fn real_oom(built: &Built, filter: Option<&str>) -> Outcome {
+fn real_oom(built: &Built, path: &OsStr, filter: Option<&str>) -> Outcome {
     let mut cargo = cmd::cargo();
     cargo
         .args(["test", "--locked", "--no-fail-fast"])
         .args(REAL.iter().flat_map(|name| ["--test", name]))
         .env("OOM_PROBE_BIN", &built.oom_probe)
-        .env("HOG_BIN", &built.hog);
+        .env("HOG_BIN", &built.hog)
+        .env("PATH", path);
     tests(cargo, filter)
 }
 

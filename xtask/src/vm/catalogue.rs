@@ -1,38 +1,15 @@
 //! The kernels of the matrix, as data: where each comes from, how it is booted, and what it must
 //! turn out to be once it runs.
 
-/// A distribution suite the packages come from, and which archive of the mirror holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Suite {
-    /// Debian 11.
-    Bullseye,
-    /// Debian 12.
-    Bookworm,
-    /// Security updates of Debian 12, which carry a newer kernel line beside the release's own.
-    BookwormSecurity,
-    /// Newest kernels, built for Debian 13.
-    TrixieBackports,
-}
+use crate::debian::Suite;
 
-impl Suite {
-    /// Every suite that the catalogue or QEMU needs.
-    pub(crate) const ALL: [Self; 4] = [
-        Self::Bullseye,
-        Self::Bookworm,
-        Self::BookwormSecurity,
-        Self::TrixieBackports,
-    ];
-
-    /// The suite's name in a sources list.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Bullseye => "bullseye",
-            Self::Bookworm => "bookworm",
-            Self::BookwormSecurity => "bookworm-security",
-            Self::TrixieBackports => "trixie-backports",
-        }
-    }
-}
+/// The suites of the kernels and of QEMU.
+pub(super) const SUITES: [Suite; 4] = [
+    Suite::Bullseye,
+    Suite::Bookworm,
+    Suite::BookwormSecurity,
+    Suite::TrixieBackports,
+];
 
 /// Package names that differ only in a version between a fixed beginning and a fixed end.
 #[derive(Clone, Copy, Debug)]

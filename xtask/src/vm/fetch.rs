@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::apt::{self, Apt};
-use super::catalogue::Image;
+use super::catalogue::{Image, SUITES};
+use crate::debian::{self, Apt, Archive};
 
 /// Where a kernel package keeps its image: the old place, and that of the newest packages.
 const VMLINUZ: [&str; 2] = ["./boot/vmlinuz-*", "./usr/lib/modules/*/vmlinuz"];
@@ -79,23 +79,19 @@ impl Cache {
 
     fn fetch_qemu(&self, root: &Path) -> Result<()> {
         let apt = self.apt()?;
-        let partial = self.root.join("qemu.partial");
-        if partial.exists() {
-            fs::remove_dir_all(&partial)?;
-        }
-        for deb in apt.download(&apt.closure("qemu-system-x86")?)? {
-            apt::output(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&partial))?;
-            fs::remove_file(deb)?;
-        }
-        fs::rename(&partial, root)?;
-        Ok(())
+        debian::unpack(&apt.download(&apt.closure("qemu-system-x86")?)?, root)
     }
 
     fn apt(&self) -> Result<&Apt> {
         if let Some(apt) = self.apt.get() {
             return Ok(apt);
         }
-        let apt = Apt::open(&self.root.join("apt"), self.mirror.as_deref())?;
+        let archive = Archive {
+            mirror: self.mirror.as_deref(),
+            suites: &SUITES,
+            architecture: "amd64",
+        };
+        let apt = Apt::open(&self.root.join("apt"), archive)?;
         Ok(self.apt.get_or_init(|| apt))
     }
 }

@@ -4,7 +4,6 @@
 //! programs, [`initramfs`] packs them, [`machine`] boots each kernel of the [`catalogue`],
 //! [`serial`] reads what it said, [`matrix`] puts it together, [`report`] shows it.
 
-mod apt;
 mod build;
 mod catalogue;
 mod cpio;
@@ -13,7 +12,6 @@ mod fetch;
 mod initramfs;
 mod machine;
 mod matrix;
-mod mirror;
 mod plan;
 mod qemu;
 mod report;

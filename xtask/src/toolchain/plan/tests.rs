@@ -246,6 +246,7 @@ fn apt_never_removes_the_users_own_compiler() {
         apt: Some(apt),
         root: true,
         rustup: true,
+        tried: vec![Way::AptUpdate],
         ..Facts::default()
     };
     assert_eq!(next(&facts), Step::Rustup);

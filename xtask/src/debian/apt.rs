@@ -8,11 +8,22 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::catalogue::Suite;
+use super::Suite;
 use super::mirror::Mirror;
 
 /// Where Debian-like systems keep the keys that sign every suite of the archive.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// What to fetch from the archive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Archive<'a> {
+    /// The mirror; the one that this machine's apt uses where none is named.
+    pub(crate) mirror: Option<&'a str>,
+    /// Whose packages.
+    pub(crate) suites: &'a [Suite],
+    /// In Debian's words: amd64, arm64.
+    pub(crate) architecture: &'a str,
+}
 
 /// A private apt whose lists have been fetched.
 pub(crate) struct Apt {
@@ -26,8 +37,8 @@ impl Apt {
     /// # Errors
     /// The machine has no apt, its mirror is not known, or the files cannot be written. A suite
     /// that cannot be fetched is shown by apt and is an error only once a package of it is wanted.
-    pub(crate) fn open(dir: &Path, mirror: Option<&str>) -> Result<Self> {
-        let mirror = Mirror::of_machine(mirror)?;
+    pub(crate) fn open(dir: &Path, archive: Archive<'_>) -> Result<Self> {
+        let mirror = Mirror::of_machine(archive.mirror)?;
         let archives = dir.join("archives");
         for sub in ["lists/partial", "archives/partial", "empty"] {
             fs::create_dir_all(dir.join(sub))
@@ -36,23 +47,27 @@ impl Apt {
         fs::write(dir.join("status"), "")?;
         let keyring = Path::new(KEYRING).exists();
         if !keyring {
-            eprintln!(
-                "vm-test: no {KEYRING}: install debian-archive-keyring if apt lacks the keys"
-            );
+            eprintln!("xtask: no {KEYRING}: install debian-archive-keyring if apt lacks the keys");
         }
-        fs::write(dir.join("sources.list"), sources(&mirror, keyring))?;
+        fs::write(
+            dir.join("sources.list"),
+            sources(&mirror, keyring, archive.suites),
+        )?;
         let config = dir.join("apt.conf");
-        fs::write(&config, configuration(dir, &machine_acquire()?))?;
+        fs::write(
+            &config,
+            configuration(dir, archive.architecture, &machine_acquire()?),
+        )?;
 
         let apt = Self { config, archives };
-        eprintln!("vm-test: fetching package lists");
+        eprintln!("xtask: fetching package lists");
         let status = apt
             .command("apt-get")
             .args(["-q", "update"])
             .stdout(Stdio::null())
             .status();
         if !status.context("run apt-get update")?.success() {
-            eprintln!("vm-test: some package lists could not be fetched; going on with the rest");
+            eprintln!("xtask: some package lists could not be fetched; going on with the rest");
         }
         Ok(apt)
     }
@@ -81,7 +96,7 @@ impl Apt {
             fs::remove_dir_all(&dir)?;
         }
         fs::create_dir_all(&dir)?;
-        eprintln!("vm-test: downloading {}", summary(packages));
+        eprintln!("xtask: downloading {}", summary(packages));
         let mut command = self.command("apt-get");
         output(
             command
@@ -106,7 +121,7 @@ impl Apt {
 }
 
 /// Runs a command and gives its standard output, with its standard error in the error.
-pub(super) fn output(command: &mut Command) -> Result<String> {
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let out = command.output().with_context(|| format!("run {program}"))?;
     if !out.status.success() {
@@ -130,15 +145,15 @@ fn machine_acquire() -> Result<String> {
 }
 
 /// Root's downloads are made by root: the user that apt changes to may not enter `dir`.
-fn configuration(dir: &Path, acquire: &str) -> String {
+fn configuration(dir: &Path, architecture: &str, acquire: &str) -> String {
     let dir = dir.display();
     format!(
         "{acquire}Acquire::Languages \"none\";\n\
          Acquire::GzipIndexes \"true\";\n\
          Acquire::Retries \"3\";\n\
          Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n\
-         APT::Architecture \"amd64\";\n\
-         APT::Architectures {{ \"amd64\"; }};\n\
+         APT::Architecture \"{architecture}\";\n\
+         APT::Architectures {{ \"{architecture}\"; }};\n\
          APT::Sandbox::User \"root\";\n\
          Dir::Etc::sourcelist \"{dir}/sources.list\";\n\
          Dir::Etc::sourceparts \"{dir}/empty\";\n\
@@ -155,21 +170,20 @@ fn configuration(dir: &Path, acquire: &str) -> String {
     )
 }
 
-fn sources(mirror: &Mirror, keyring: bool) -> String {
+fn sources(mirror: &Mirror, keyring: bool, suites: &[Suite]) -> String {
     let signed = if keyring {
         format!("[signed-by={KEYRING}] ")
     } else {
         String::new()
     };
-    Suite::ALL
-        .map(|suite| {
-            let uri = match suite {
-                Suite::BookwormSecurity => &mirror.security,
-                _ => &mirror.main,
-            };
-            format!("deb {signed}{uri} {} main\n", suite.name())
-        })
-        .concat()
+    let line = |suite: &Suite| {
+        let uri = match suite {
+            Suite::BookwormSecurity => &mirror.security,
+            _ => &mirror.main,
+        };
+        format!("deb {signed}{uri} {} main\n", suite.name())
+    };
+    suites.iter().map(line).collect()
 }
 
 /// The packages of `apt-get install --simulate`: lines of the form `Inst NAME (VERSION …)`.
@@ -214,14 +228,13 @@ mod tests {
             main: "http://m/debian".into(),
             security: "http://m/sec".into(),
         };
+        let suites = [Suite::Bookworm, Suite::BookwormSecurity];
         assert_eq!(
-            sources(&mirror, false),
-            "deb http://m/debian bullseye main\n\
-             deb http://m/debian bookworm main\n\
-             deb http://m/sec bookworm-security main\n\
-             deb http://m/debian trixie-backports main\n"
+            sources(&mirror, false, &suites),
+            "deb http://m/debian bookworm main\n\
+             deb http://m/sec bookworm-security main\n"
         );
-        assert!(sources(&mirror, true).starts_with("deb [signed-by=/usr/share/keyrings/"));
+        assert!(sources(&mirror, true, &suites).starts_with("deb [signed-by=/usr/share/keyrings/"));
     }
 
     #[test]
@@ -237,6 +250,7 @@ mod tests {
     fn every_directory_of_apt_that_is_written_to_is_ours() {
         let text = configuration(
             Path::new("/t/vm/apt"),
+            "arm64",
             "Acquire::http::Proxy \"http://p\";\n",
         );
         assert!(text.starts_with("Acquire::http::Proxy \"http://p\";\n"));

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::apt::output;
+use super::output;
 
 /// Names a Debian release goes by in a sources list. Other distributions have names of their own.
 const RELEASES: [&str; 11] = [
@@ -35,9 +35,8 @@ impl Mirror {
     /// # Errors
     /// There is no apt here, or it knows no Debian archive; says which options to use then.
     pub(crate) fn of_machine(given: Option<&str>) -> Result<Self> {
-        const ELSE: &str = "pass the files with --vmlinuz FILE --name NAME and --qemu PATH instead";
         if !Path::new("/usr/bin/apt-get").exists() || !Path::new("/usr/bin/dpkg-deb").exists() {
-            bail!("kernels come from Debian packages and this system has no apt: {ELSE}");
+            bail!("it comes from a Debian package and this system has no apt");
         }
         if let Some(uri) = given {
             return Ok(Self::from_main(uri));
@@ -48,11 +47,9 @@ impl Mirror {
             "--format",
             "$(REPO_URI) $(RELEASE) $(COMPONENT)",
         ]))?;
-        Self::among(&targets).with_context(|| {
-            format!(
-                "this machine's apt knows no Debian archive: name one by --mirror URL, or {ELSE}"
-            )
-        })
+        Self::among(&targets).context(
+            "this machine's apt knows no Debian archive: name one by OOM_PROBE_DEBIAN_MIRROR",
+        )
     }
 
     fn from_main(uri: &str) -> Self {
