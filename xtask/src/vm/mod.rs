@@ -60,7 +60,7 @@ pub(crate) struct Args {
     pub(crate) jobs: u16,
 
     /// Seconds that one machine may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     pub(crate) timeout: u64,
 
     /// Rewrite the matrix in docs/compatibility.md; only after a whole run that went right
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn a_whole_run_is_the_default_and_filters_come_last() {
         let args = parse("vm-test").unwrap();
-        assert_eq!((args.jobs, args.timeout, args.kernels.len()), (2, 300, 0));
+        assert_eq!((args.jobs, args.timeout, args.kernels.len()), (2, 900, 0));
         let args = parse("vm-test --kernel 6.1 --kernel 5.10 -- single storm").unwrap();
         assert_eq!(args.kernels, ["6.1", "5.10"]);
         assert_eq!(args.filters, ["single", "storm"]);
