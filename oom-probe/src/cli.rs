@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 
 use crate::{
     doctor::DoctorArgs,
-    kernel::btf::KERNEL_BTF,
+    kernel::{btf::KERNEL_BTF, ring::RingSize},
     kills::KillsArgs,
     pods::connect,
     sinks::{containers::MAX_CONTAINERS, events, log},
@@ -111,6 +111,15 @@ pub struct RunArgs {
     /// Do not keep capturing while no daemon runs
     #[arg(long, env = "OOM_PROBE_NO_PIN")]
     pub no_pin: bool,
+
+    /// Room for records that wait to be read; it takes twice as much resident memory
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value_t,
+        env = "OOM_PROBE_RING_SIZE"
+    )]
+    pub ring_size: RingSize,
 
     /// The root of this node's cgroup hierarchies
     #[arg(

@@ -1,5 +1,6 @@
 //! `oom-probe run`: wires the pipeline to the runtime, the server and the signals.
 
+mod liveness;
 mod start;
 
 use std::future::pending;
@@ -15,9 +16,10 @@ use crate::{
     cli::RunArgs,
     http::{self, App, Status},
     kernel::{load::ArmError, ring::Readable},
-    pipeline::Pipeline,
+    pipeline::{BATCH, Pipeline},
     pods::{Link, watch::Watch},
 };
+use liveness::Liveness;
 use start::Started;
 
 /// How long a kill may wait for the record that says what became of it.
@@ -110,7 +112,7 @@ async fn read(
     mut watch: Option<&mut Watch>,
 ) -> anyhow::Error {
     // What came before the ring was watched.
-    shared.lock().drain();
+    let mut more = shared.read();
     loop {
         let (holding, due) = {
             let pipeline = shared.lock();
@@ -124,12 +126,14 @@ async fn read(
             }
         };
         tokio::select! {
-            result = readable.next(|| shared.lock().drain()) => {
+            result = readable.next(|| more = shared.read()) => {
                 if let Err(error) = result {
                     return anyhow::Error::new(error).context("the ring cannot be read any more");
                 }
             }
-            () = held => shared.lock().drain(),
+            // Whoever else has something to do comes first.
+            () = tokio::task::yield_now(), if more => more = shared.read(),
+            () = held => drop(shared.lock().drain(BATCH)),
             () = wait_until(due) => shared.lock().tick(Instant::now()),
             event = pods => match event {
                 Some(event) => shared.lock().on_pods(event),
@@ -147,25 +151,60 @@ async fn wait_until(due: Option<Instant>) {
 }
 
 /// The pipeline, which the reader and the server share. All run on one thread: nobody ever waits
-/// for the lock.
-struct Shared(Mutex<Pipeline>);
+/// for a lock.
+struct Shared {
+    pipeline: Mutex<Pipeline>,
+    liveness: Mutex<Liveness>,
+}
 
 impl Shared {
     fn new(pipeline: Pipeline) -> Self {
-        Self(Mutex::new(pipeline))
+        Self {
+            pipeline: Mutex::new(pipeline),
+            liveness: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Pipeline> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pipeline)
+    }
+
+    /// The reader was woken; true if it has to come again for the rest.
+    fn read(&self) -> bool {
+        let mut pipeline = self.lock();
+        // Counted first: a mark that comes meanwhile wakes the reader again.
+        let marks = pipeline.marks_submitted();
+        let drained = pipeline.drain(BATCH);
+        lock(&self.liveness).read(marks);
+        !drained.all
+    }
+
+    /// A request wants to see everything up to now.
+    fn refresh(&self) {
+        let mut pipeline = self.lock();
+        let marks = pipeline.marks_submitted();
+        let drained = pipeline.refresh();
+        lock(&self.liveness).requested(marks, drained.waited());
+    }
+
+    fn stuck(&self) -> Option<String> {
+        let marks = self.lock().marks_submitted();
+        lock(&self.liveness).judge(marks, Instant::now())
     }
 
     fn into_pipeline(self) -> Pipeline {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+        let Self { pipeline, .. } = self;
+        pipeline
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The daemon as the server sees it. That it answers at all says that the thread which also reads
-/// the ring is not stuck.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The daemon as the server sees it.
 struct SharedProbe {
     shared: Arc<Shared>,
     link: Option<tokio::sync::watch::Receiver<Link>>,
@@ -181,15 +220,15 @@ impl SharedProbe {
 
 impl http::Probe for SharedProbe {
     fn refresh(&self) {
-        let mut pipeline = self.shared.lock();
-        pipeline.refresh();
+        self.shared.refresh();
         let synced = self.link().is_synced();
+        let pipeline = self.shared.lock();
         pipeline.sinks().metrics.set_kubernetes_synced(synced);
     }
 
     fn status(&self) -> Status {
         Status {
-            stuck: None,
+            stuck: self.shared.stuck(),
             unarmed: None,
             details: vec![("kubernetes", self.link().to_string())],
         }

@@ -12,7 +12,7 @@ use crate::{
     event::{Assembler, Killed, Machine},
     kernel::{
         complete::Complete,
-        decode::{Reject, decode},
+        decode::{Payload, Reject, decode},
         ledger::Ledger,
         referee::{self, Baseline, Referee, distance, read_together},
         witness::SignalWitness,
@@ -22,6 +22,30 @@ use crate::{
     pods::PodEvent,
     sinks::{Sinks, metrics::NodeCounters},
 };
+
+/// Records that the reader takes at a time: some milliseconds of work.
+pub const BATCH: usize = 256;
+/// Records that whoever wants to see everything takes at most: more kills than a ring of the
+/// default size holds.
+const RINGFUL: usize = 4096;
+
+/// What [`Pipeline::drain`] took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drained {
+    /// Whether the ring was empty then.
+    pub all: bool,
+    /// When the kernel made the first mark among it: boot time, ns.
+    pub first_mark_ns: Option<u64>,
+}
+
+impl Drained {
+    /// How long the first mark had waited.
+    #[must_use]
+    pub fn waited(&self) -> Option<Duration> {
+        let since = boottime_ns().saturating_sub(self.first_mark_ns?);
+        Some(Duration::from_nanos(since))
+    }
+}
 
 /// Capture, attribution and sinks, in the order of a kill's way.
 pub struct Pipeline {
@@ -107,14 +131,35 @@ impl Pipeline {
         counts.marked_kills + counts.unmarked_kills + self.dropped_marks
     }
 
-    /// Takes every record that waits in the ring to its end.
-    pub fn drain(&mut self) {
+    /// How many marks the ring was given so far.
+    #[must_use]
+    pub fn marks_submitted(&self) -> u64 {
+        self.ledger.read().marks_submitted()
+    }
+
+    /// Takes the records that wait in the ring to their end, but not more than `at_most`: in a
+    /// storm there is always one more, and others wait for this thread too.
+    pub fn drain(&mut self, at_most: usize) -> Drained {
         self.assembler.set_clock(realtime_minus_boottime());
-        self.assembler.set_witness(self.witness.judge(&self.ledger));
-        while let Some(item) = self.ring.next() {
+        let now_ns = boottime_ns();
+        self.witness.look(now_ns);
+        let mut drained = Drained::default();
+        let mut last_ns = 0;
+        for _ in 0..at_most {
+            let Some(item) = self.ring.next() else {
+                drained.all = true;
+                break;
+            };
             self.sinks.metrics.records_received.inc();
             match decode(&item) {
                 Ok(record) => {
+                    if matches!(record.payload, Payload::Mark(_) | Payload::MarkTid(_)) {
+                        drained.first_mark_ns.get_or_insert(record.header.time_ns);
+                    }
+                    last_ns = record.header.time_ns;
+                    let ledger = self.ledger.read();
+                    let witness = self.witness.judge(last_ns, &ledger, now_ns);
+                    self.assembler.set_witness(witness);
                     let completed = self.complete.record(&record);
                     match completed.as_deref().map(|bytes| (decode(bytes), bytes)) {
                         Some((Ok(record), bytes)) => {
@@ -126,7 +171,9 @@ impl Pipeline {
                 Err(reject) => reject_record(&self.sinks, &reject),
             }
         }
-        self.assembler.release(boottime_ns(), &mut self.killed);
+        // What is held waits for a record that may still be in the ring.
+        let now_ns = if drained.all { now_ns } else { last_ns };
+        self.assembler.release(now_ns, &mut self.killed);
         let exiting = self.assembler.counts().exiting;
         self.sinks
             .metrics
@@ -137,6 +184,7 @@ impl Pipeline {
             self.kill(killed);
         }
         self.drops();
+        drained
     }
 
     /// Whether [`Pipeline::drain`] has to be called again soon though no record comes.
@@ -175,15 +223,17 @@ impl Pipeline {
         self.cluster.next_tick()
     }
 
-    /// Brings metrics up to date with what the kernel counts.
-    pub fn refresh(&mut self) {
-        self.drain();
+    /// Takes what is in the ring and brings metrics up to date with what the kernel counts.
+    pub fn refresh(&mut self) -> Drained {
+        let drained = self.drain(RINGFUL);
         self.complete.look_around(Instant::now());
         let vmstat = || referee::vmstat_oom_kills(&self.proc_root);
         let (ledger, vmstat) = read_together(&self.ledger, vmstat);
         let counts = self.assembler.counts();
         let metrics = &self.sinks.metrics;
         let unaccounted = match (&self.baseline, vmstat) {
+            // While kills wait in the ring it says nothing.
+            (Some(_), Some(_)) if !drained.all => Some(self.referee.last()),
             (Some(baseline), Some(vmstat)) => {
                 let distance = distance(baseline, vmstat, &counts, &ledger);
                 Some(self.referee.judge(distance, Instant::now()))
@@ -196,6 +246,7 @@ impl Pipeline {
             vmstat_oom_kills: vmstat,
             unaccounted_kills: unaccounted,
         });
+        drained
     }
 
     fn kill(&mut self, killed: Killed) {

@@ -26,12 +26,13 @@ use crate::{
         ring::Readable,
         witness::SignalWitness,
     },
-    memory,
+    memory, oom_score_adj,
     pipeline::{Parts, Pipeline},
     pods::{
         connect,
         watch::{Patience, Watch},
     },
+    privileges,
     sinks::{
         Sinks,
         containers::Containers,
@@ -81,6 +82,10 @@ pub(super) fn log_to_stderr(level: tracing::Level) -> io::Result<Output> {
 pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
     let cluster_source = connect::Source::from_environment(args.kubernetes)?;
     memory::keep_large_allocations_apart();
+    match oom_score_adj::lower() {
+        Ok(value) => tracing::debug!("oom_score_adj: {value}"),
+        Err(error) => tracing::warn!("the OOM killer may take this daemon early: {error}"),
+    }
     let facts = Facts::gather(&Sources {
         btf: args.btf.clone(),
         proc_root: args.proc_root.clone(),
@@ -105,8 +110,12 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         ledger,
         signal,
         hooks,
-    } = load::arm(&facts, &plan)?;
+    } = load::arm(&facts, &plan, args.ring_size)?;
     let (reading, after) = read_together(&ledger, vmstat);
+    // Everything below works without, and so does whatever it starts.
+    if let Err(error) = privileges::keep_only(privileges::needed(mark.hook.hook)) {
+        tracing::warn!("the capabilities that arming took are kept: {error}");
+    }
     for line in &refused {
         tracing::warn!("not usable here: {line}");
     }

@@ -38,10 +38,25 @@ impl Ledger {
 }
 
 impl Reading {
+    /// With counts made up for a test.
+    #[cfg(test)]
+    pub(crate) fn of(count: impl FnMut(Count) -> u64) -> Self {
+        Self(Count::ALL.map(count))
+    }
+
     /// One of the counts.
     #[must_use]
     pub const fn get(&self, count: Count) -> u64 {
         self.0[count as usize]
+    }
+
+    /// Marks of which the ring took a record.
+    #[must_use]
+    pub const fn marks_submitted(&self) -> u64 {
+        // A mark is counted before its record is dropped, so that this is never below zero for
+        // long; but the two are not read at once.
+        self.get(Count::Marks)
+            .saturating_sub(self.get(Count::DroppedMarks))
     }
 
     /// Records of any kind that the ring had no room for.

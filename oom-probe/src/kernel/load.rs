@@ -20,15 +20,12 @@ use super::{
     facts::Facts,
     ledger::Ledger,
     plan::{Candidate, ContextHook, Mark, MarkHook, Plan, SignalHook},
+    ring::RingSize,
 };
 use crate::memory;
 
 /// The kernel programs; empty where they were not built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oom-probe.o"));
-
-/// Bytes of the ring: some 600 kills of a typical depth fit before the reader has to have read
-/// one. The daemon maps the ring twice in a row, so it costs twice that in resident memory.
-pub const RING_BYTES: u32 = 512 * 1024;
 
 const MARK_VICTIM: &str = "mark_victim";
 const SIGNAL_GENERATE: &str = "signal_generate";
@@ -119,7 +116,7 @@ enum RungError {
 ///
 /// # Errors
 /// When none is possible, or the kernel refuses all that are.
-pub fn arm(facts: &Facts, plan: &Plan) -> Result<Armed, ArmError> {
+pub fn arm(facts: &Facts, plan: &Plan, ring: RingSize) -> Result<Armed, ArmError> {
     if OBJECT.is_empty() {
         return Err(ArmError::Stub);
     }
@@ -136,7 +133,7 @@ pub fn arm(facts: &Facts, plan: &Plan) -> Result<Armed, ArmError> {
     let mut refused = Vec::new();
     let btf = KernelBtf::default();
     for candidate in plan.usable_marks() {
-        match attach_all(candidate, plan, offsets, &btf, &mut refused) {
+        match attach_all(candidate, plan, offsets, ring, &btf, &mut refused) {
             Ok(armed) => return Ok(Armed { refused, ..armed }),
             Err(error) => refused.push(format!("{}: {}", candidate.hook.describe(), brief(&error))),
         }
@@ -189,11 +186,12 @@ fn attach_all(
     candidate: &Candidate<Mark>,
     plan: &Plan,
     offsets: Offsets,
+    ring: RingSize,
     btf: &KernelBtf,
     refused: &mut Vec<String>,
 ) -> Result<Armed, RungError> {
     let settings = candidate.hook.settings();
-    let mut programs = load(&offsets, &settings)?;
+    let mut programs = load(&offsets, &settings, ring)?;
     // The signal comes before its mark: attached first, it misses none.
     let signal = match candidate.hook.signal {
         Some(SignalHook::RawTp) => {
@@ -236,7 +234,7 @@ fn attach_all(
     })
 }
 
-fn load(offsets: &Offsets, settings: &Settings) -> Result<Ebpf, RungError> {
+fn load(offsets: &Offsets, settings: &Settings, ring: RingSize) -> Result<Ebpf, RungError> {
     let mut loader = EbpfLoader::new();
     // It has read the kernel's BTF, 20 MB in parsed form. The object has no relocations.
     loader.btf(None);
@@ -244,7 +242,7 @@ fn load(offsets: &Offsets, settings: &Settings) -> Result<Ebpf, RungError> {
     Ok(loader
         .override_global(OFFSETS_GLOBAL, bytes_of(offsets), true)
         .override_global(SETTINGS_GLOBAL, bytes_of(settings), true)
-        .map_max_entries(RING_MAP, RING_BYTES)
+        .map_max_entries(RING_MAP, ring.bytes())
         .load(OBJECT)?)
 }
 

@@ -97,6 +97,12 @@ pub struct Referee {
 }
 
 impl Referee {
+    /// The distance told last.
+    #[must_use]
+    pub const fn last(&self) -> u64 {
+        self.told
+    }
+
     /// The distance to tell, given the one just computed.
     pub fn judge(&mut self, distance: u64, now: Instant) -> u64 {
         if distance == self.told {

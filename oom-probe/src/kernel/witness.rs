@@ -7,15 +7,26 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use oom_probe_common::ledger::Count;
 
-use super::ledger::Ledger;
+use super::ledger::Reading;
 use crate::event::Witness;
+
+/// How long a lapse casts doubt on what follows, in kernel time: the mark comes microseconds after
+/// the signal that was lost, unless the kernel runs something else on that CPU first.
+const DOUBT_NS: u64 = 1_000_000_000;
 
 /// Watches over the hook on signals.
 pub struct SignalWitness {
     /// Its program; none where the hook is not attached.
     program: Option<OwnedFd>,
+    lapses: Lapses,
+}
+
+/// What the hook has lost, and until when that matters.
+#[derive(Debug, Default)]
+struct Lapses {
     dropped: u64,
     misses: u64,
+    doubtful_until_ns: u64,
 }
 
 impl SignalWitness {
@@ -25,26 +36,51 @@ impl SignalWitness {
         let misses = program.as_ref().and_then(|fd| misses(fd).ok()).unwrap_or(0);
         Self {
             program,
-            dropped: 0,
-            misses,
+            lapses: Lapses {
+                misses,
+                ..Lapses::default()
+            },
         }
     }
 
-    /// Says how far the hook is to be trusted for what has come since the last call.
-    pub fn judge(&mut self, ledger: &Ledger) -> Witness {
-        let Some(program) = &self.program else {
-            return Witness::Doubtful;
-        };
-        let dropped = ledger.read().get(Count::DroppedSignals);
+    /// Asks the kernel how often it did not run the hook. `now_ns` is boot time.
+    pub fn look(&mut self, now_ns: u64) {
         // Kernels before 5.12 do not count them, and have no other way to miss.
-        let misses = misses(program).unwrap_or(0);
-        let reliable = (dropped, misses) == (self.dropped, self.misses);
-        (self.dropped, self.misses) = (dropped, misses);
-        if reliable {
+        if let Some(misses) = self.program.as_ref().and_then(|fd| misses(fd).ok()) {
+            self.lapses.missed(misses, now_ns);
+        }
+    }
+
+    /// How far the hook is to be trusted for a record of that time. The ledger is to be read after
+    /// the record: a signal comes before its mark, and so does the count of a dropped one.
+    pub fn judge(&mut self, time_ns: u64, ledger: &Reading, now_ns: u64) -> Witness {
+        let dropped = ledger.get(Count::DroppedSignals);
+        self.lapses.dropped(dropped, now_ns);
+        if self.program.is_some() && time_ns > self.lapses.doubtful_until_ns {
             Witness::Reliable
         } else {
             Witness::Doubtful
         }
+    }
+}
+
+impl Lapses {
+    fn missed(&mut self, misses: u64, now_ns: u64) {
+        if misses != self.misses {
+            self.misses = misses;
+            self.doubt(now_ns);
+        }
+    }
+
+    fn dropped(&mut self, dropped: u64, now_ns: u64) {
+        if dropped != self.dropped {
+            self.dropped = dropped;
+            self.doubt(now_ns);
+        }
+    }
+
+    fn doubt(&mut self, now_ns: u64) {
+        self.doubtful_until_ns = now_ns.saturating_add(DOUBT_NS);
     }
 }
 
@@ -68,6 +104,41 @@ fn parse_misses(fdinfo: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn reading(dropped: u64) -> Reading {
+        Reading::of(|count| {
+            if count == Count::DroppedSignals {
+                dropped
+            } else {
+                7
+            }
+        })
+    }
+
+    #[test]
+    fn a_dropped_signal_casts_doubt_on_marks_around_it() {
+        let file = fs::File::open("/proc/self/status").unwrap();
+        let mut witness = SignalWitness::new(Some(file.into()));
+        let second = 1_000_000_000;
+        for (time, dropped, now, expected) in [
+            (1, 0, 2, Witness::Reliable),
+            // Three were dropped at some time before 10 s.
+            (8 * second, 3, 10 * second, Witness::Doubtful),
+            (2 * second, 3, 10 * second, Witness::Doubtful),
+            (11 * second, 3, 20 * second, Witness::Doubtful),
+            (11 * second + 1, 3, 20 * second, Witness::Reliable),
+            (11 * second + 1, 4, 20 * second, Witness::Doubtful),
+        ] {
+            let found = witness.judge(time, &reading(dropped), now);
+            assert_eq!(found, expected, "{time} {dropped} {now}");
+        }
+    }
+
+    #[test]
+    fn without_the_hook_everything_is_in_doubt() {
+        let found = SignalWitness::new(None).judge(5, &reading(0), 9);
+        assert_eq!(found, Witness::Doubtful);
+    }
 
     #[test]
     fn misses_are_read_from_what_the_kernel_shows_of_a_program() {

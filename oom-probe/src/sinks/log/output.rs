@@ -11,6 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
+use rustix::thread::CapabilitySet;
+
+use crate::privileges;
 
 /// Lines that may wait to be written: some hundred KiB at most.
 const QUEUE: usize = 512;
@@ -65,7 +68,12 @@ impl Output {
         thread::Builder::new()
             .name("output".into())
             .stack_size(STACK)
-            .spawn(move || write_all(&items, sink, &lost))?;
+            .spawn(move || {
+                // It may have been started before the daemon gave up its own. A thread that only
+                // writes is no worse off where that fails.
+                let _ = privileges::keep_only(CapabilitySet::empty());
+                write_all(&items, sink, &lost);
+            })?;
         Ok(Self { queue, dropped })
     }
 
