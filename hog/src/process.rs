@@ -3,6 +3,8 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -44,14 +46,42 @@ impl fmt::Display for End {
     }
 }
 
+/// How long to wait for memory that victims are about to give back.
+const FOR_MEMORY: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Tries again while the kernel has no memory, which in a full cgroup is a matter of moments: a
+/// process that the OOM killer may not take gets ENOMEM where others would be killed.
+///
+/// # Errors
+/// Any other error at once, and ENOMEM after [`FOR_MEMORY`].
+pub(crate) fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + FOR_MEMORY;
+    loop {
+        match attempt() {
+            Err(error)
+                if error.kind() == io::ErrorKind::OutOfMemory && Instant::now() < deadline =>
+            {
+                thread::sleep(PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Forks; the child runs `body` and exits with the code it returns.
 ///
 /// Only for processes with one thread: every mode forks before it starts any.
 pub(crate) fn fork(body: impl FnOnce() -> u8) -> Result<i32> {
-    // SAFETY: this process has one thread (see above), so the child finds every lock free and may
-    // run ordinary code.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()).context("cannot fork"),
+    let forked = patiently(|| {
+        // SAFETY: this process has one thread (see above), so the child finds every lock free and
+        // may run ordinary code.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            pid => Ok(pid),
+        }
+    });
+    match forked.context("cannot fork")? {
         0 => std::process::exit(body().into()),
         pid => Ok(pid),
     }
@@ -100,7 +130,8 @@ pub(crate) fn parent() -> i32 {
 
 /// Sets how eagerly the OOM killer takes this process: -1000 (never) to 1000 (first).
 pub(crate) fn set_oom_score_adj(value: i16) -> Result<()> {
-    fs::write("/proc/self/oom_score_adj", value.to_string()).with_context(|| {
+    let value = value.to_string();
+    patiently(|| fs::write("/proc/self/oom_score_adj", &value)).with_context(|| {
         format!(
             "cannot set oom_score_adj to {value}; lowering it needs CAP_SYS_RESOURCE (root), and \
              /proc must be mounted"
@@ -111,6 +142,17 @@ pub(crate) fn set_oom_score_adj(value: i16) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_lack_of_memory_is_waited_out() {
+        let mut errors = [libc::ENOMEM, libc::ENOMEM, libc::EAGAIN].into_iter();
+        let result = patiently(|| match errors.next() {
+            Some(error) => Err::<(), _>(io::Error::from_raw_os_error(error)),
+            None => Ok(()),
+        });
+        assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EAGAIN));
+        assert_eq!(errors.next(), None);
+    }
 
     #[test]
     fn an_end_is_told_as_a_shell_does() {

@@ -6,13 +6,17 @@ use std::time::{Duration, Instant};
 
 use hog::units::format_size;
 
+use crate::process::patiently;
+
 /// Writes one line in one write(2); a reader that has gone ends the process in good order.
 pub(crate) fn line(line: fmt::Arguments<'_>) {
     let mut stdout = io::stdout().lock();
     let text = format!("{line}\n");
-    let written = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    let written = patiently(|| {
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
+    });
     if written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
         std::process::exit(0);
     }

@@ -63,11 +63,7 @@ impl Setup {
             comm,
             uid,
         } = self;
-        for path in cgroup_procs {
-            fs::write(path, "0").with_context(|| {
-                format!("cannot join the cgroup of {}; try as root", path.display())
-            })?;
-        }
+        join(cgroup_procs)?;
         if let Some(value) = *oom_score_adj {
             set_oom_score_adj(value)?;
         }
@@ -76,6 +72,16 @@ impl Setup {
         }
         uid.map_or(Ok(()), drop_to)
     }
+}
+
+/// Moves this process into cgroups, by their cgroup.procs.
+pub(crate) fn join(cgroup_procs: &[PathBuf]) -> Result<()> {
+    for path in cgroup_procs {
+        fs::write(path, "0").with_context(|| {
+            format!("cannot join the cgroup of {}; try as root", path.display())
+        })?;
+    }
+    Ok(())
 }
 
 fn set_comm(Comm(bytes): &Comm) -> Result<()> {

@@ -30,7 +30,8 @@ pub(crate) struct Herd {
     #[arg(long, value_name = "N|forever", default_value = "1", value_parser = parse_rounds)]
     rounds: Rounds,
 
-    /// How eagerly the OOM killer takes a child; with 1000 it is never the parent
+    /// How eagerly the OOM killer takes a child; the parent is safe only with `--oom-score-adj -1000`,
+    /// since while all children are dying it is the only one left
     #[arg(
         long, value_name = "N", default_value_t = 1000, allow_negative_numbers = true,
         value_parser = clap::value_parser!(i16).range(-1000..=1000)

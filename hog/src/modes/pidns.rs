@@ -4,6 +4,7 @@
 //! dying process (kernel/pid_namespace.c, `zap_pid_ns_processes`). Those are no OOM kills.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -14,6 +15,7 @@ use crate::growth::Growth;
 use crate::members::{self, Holder, Member};
 use crate::process::End;
 use crate::say::{Who, say};
+use crate::setup;
 use crate::signals::{Signals, Wake};
 
 #[derive(Args, Debug)]
@@ -30,6 +32,11 @@ pub(crate) struct Pidns {
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_nonzero_size)]
     each: u64,
 
+    /// PID 1 joins this cgroup, as a container's does while its runtime stays outside: the path of
+    /// its cgroup.procs; may be given per hierarchy
+    #[arg(long, value_name = "PATH")]
+    init_cgroup_procs: Vec<PathBuf>,
+
     #[command(flatten)]
     growth: Growth,
 }
@@ -44,7 +51,9 @@ enum Victim {
 
 impl Pidns {
     pub(crate) fn run(&self, signals: &Signals) -> Result<u8> {
-        self.growth.check()?;
+        if self.init_cgroup_procs.is_empty() {
+            self.growth.check()?;
+        }
         // SAFETY: unshare(2) takes a flag; it decides about children to come, of which there are none.
         if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
             return Err(io::Error::last_os_error())
@@ -58,6 +67,8 @@ impl Pidns {
     }
 
     fn init(&self, member: &Member, signals: &Signals) -> Result<u8> {
+        setup::join(&self.init_cgroup_procs)?;
+        self.growth.check()?;
         let holder = Holder {
             size: self.each,
             oom_score_adj: None,

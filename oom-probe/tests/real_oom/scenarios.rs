@@ -49,6 +49,7 @@ pub(crate) const ALL: &[Scenario] = &[
     any("shared mm", shared::shared_mm),
     with("shared mm in a group", &[V2], shared::shared_mm_in_group),
     any("init of a PID namespace", shared::pidns_init),
+    any("init of a container", shared::container_init),
     with("group of 3", &[V2], group::of_three),
     with("group of 50, one spared", &[V2], group::of_fifty),
     any("idle victim, small trigger", trigger::idle_victim),

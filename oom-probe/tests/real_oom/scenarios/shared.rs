@@ -93,6 +93,34 @@ pub(crate) fn pidns_init(world: &World) -> String {
     "1 kill, 3 children uncounted".to_owned()
 }
 
+/// As a runtime starts a container: whoever starts its init is outside of its cgroup.
+pub(crate) fn container_init(world: &World) -> String {
+    let mut case = Case::begin(world);
+    let shim = world.cgroup("shim");
+    let container = world.limited(&format!("{POD}/{CONTAINER}"), LIMIT);
+    let procs = container.procs_path().display().to_string();
+    let hog = world.hog(&[
+        "pidns",
+        "--init-cgroup-procs",
+        &procs,
+        "--children",
+        "3",
+        "--interval",
+        "0",
+    ]);
+    let ended = Running::start(&shim, hog).end();
+    assert_eq!(ended.status.code(), Some(137), "{}", ended.said);
+    let init = ended.numbers("hog: ", " is PID 1 of a new PID namespace");
+    let kills = case.kills(1);
+    let expected = Expected {
+        kind: Some(VictimKind::Init),
+        ..Expected::own_limit(init[0], &Place::of(&container))
+    };
+    expected.check(&mut case, &kills[0]);
+    assert_eq!(kills[0].kill.victim.ns_pid, Some(1));
+    "1 kill, the container's init".to_owned()
+}
+
 fn pids(kills: &[Record]) -> BTreeSet<u32> {
     kills.iter().map(|record| record.kill.victim.pid).collect()
 }
