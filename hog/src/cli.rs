@@ -7,6 +7,8 @@ use crate::growth::{Growth, grow};
 use crate::list;
 use crate::modes::{Exiting, Group, Herd, Hold, LeaderExit, Pidns, SharedMm};
 use crate::say::say;
+#[cfg(feature = "drill")]
+use crate::serve::Serve;
 use crate::setup::Setup;
 use crate::signals::Signals;
 
@@ -18,7 +20,7 @@ use crate::signals::Signals;
 #[derive(Parser, Debug)]
 #[command(name = "hog", version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Explain each mode: what it does and whom the OOM killer takes
+    /// Explain each mode and each scenario: what happens and whom the OOM killer takes
     #[arg(long)]
     list: bool,
 
@@ -47,6 +49,9 @@ enum Mode {
     Exiting(Exiting),
     /// Takes memory at once and holds it: the large idle neighbour
     Hold(Hold),
+    /// A service that grows when it is asked to: POST /allocate?mb=200
+    #[cfg(feature = "drill")]
+    Serve(Serve),
 }
 
 impl Cli {
@@ -54,7 +59,11 @@ impl Cli {
     pub(crate) fn run(self) -> Result<u8> {
         let Self { list, setup, mode } = self;
         if list {
-            say!("{}", list::table());
+            say!("Modes: `hog MODE`\n{}\n", list::modes());
+            say!(
+                "Scenarios: deploy/hog/SCENARIO.yaml, or `cargo xtask hog SCENARIO`\n{}",
+                list::scenarios()
+            );
             return Ok(0);
         }
         let Some(mode) = mode else {
@@ -63,17 +72,19 @@ impl Cli {
                 .error(missing, "which mode? `hog --list` explains each")
                 .exit();
         };
-        let signals = Signals::block()?;
         setup.apply()?;
         match mode {
-            Mode::Grow(growth) => grow(&growth, &signals),
-            Mode::Herd(mode) => mode.run(&signals),
-            Mode::LeaderExit(growth) => LeaderExit(growth).run(signals),
-            Mode::SharedMm(mode) => mode.run(&signals),
-            Mode::Group(mode) => mode.run(&signals),
-            Mode::Pidns(mode) => mode.run(&signals),
-            Mode::Exiting(mode) => mode.run(&signals),
-            Mode::Hold(mode) => mode.run(&signals),
+            Mode::Grow(growth) => grow(&growth, &Signals::block()?),
+            Mode::Herd(mode) => mode.run(&Signals::block()?),
+            Mode::LeaderExit(growth) => LeaderExit(growth).run(Signals::block()?),
+            Mode::SharedMm(mode) => mode.run(&Signals::block()?),
+            Mode::Group(mode) => mode.run(&Signals::block()?),
+            Mode::Pidns(mode) => mode.run(&Signals::block()?),
+            Mode::Exiting(mode) => mode.run(&Signals::block()?),
+            Mode::Hold(mode) => mode.run(&Signals::block()?),
+            // Its runtime takes the signals.
+            #[cfg(feature = "drill")]
+            Mode::Serve(mode) => mode.run(),
         }
     }
 }
@@ -86,7 +97,7 @@ mod tests {
     fn the_command_line_is_sound_and_every_mode_is_explained() {
         let command = Cli::command();
         command.clone().debug_assert();
-        let table = list::table().to_string();
+        let table = list::modes().to_string();
         for mode in command.get_subcommands() {
             assert!(
                 table.contains(mode.get_name()),

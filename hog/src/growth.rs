@@ -8,7 +8,7 @@ use hog::cgroup::Hierarchy;
 use hog::units::{format_size, parse_duration, parse_mebibytes, parse_nonzero_size};
 
 use crate::failure::Usage;
-use crate::memory::Kind;
+use crate::memory::{Hoard, Kind};
 use crate::say::{Progress, Who, say};
 use crate::signals::Signals;
 use crate::source::Source;
@@ -35,6 +35,17 @@ pub(crate) struct Growth {
         value_parser = parse_duration
     )]
     interval: Duration,
+
+    /// Take this much at once before growing
+    #[arg(long, value_name = "SIZE", env = "HOG_BASE", value_parser = parse_nonzero_size)]
+    base: Option<u64>,
+
+    /// Wait this long before growing
+    #[arg(
+        long, value_name = "DURATION", env = "HOG_AFTER", default_value = "0",
+        value_parser = parse_duration
+    )]
+    after: Duration,
 
     /// Grow up to this size, or `forever`; without it forever where a memory limit applies, else not at all
     #[arg(long, value_name = "SIZE|forever", env = "HOG_MAX", value_parser = parse_max)]
@@ -110,23 +121,32 @@ impl Growth {
 
     fn try_run(&self, who: Who, signals: &Signals) -> Result<()> {
         let mut hoard = self.source.open()?;
+        let kind = self.source.kind.name();
+        let mut progress = Progress::new(who, self.max_bytes(), kind);
+        let stopped = self.grow(&mut hoard, &mut progress, signals)? || self.hold.stay(signals);
+        let why = if stopped { "told to stop" } else { "done" };
+        say!("{who}: {why} at {}", format_size(hoard.held()));
+        Ok(())
+    }
+
+    /// Takes the base, waits, grows; true if it was told to stop meanwhile.
+    fn grow(&self, hoard: &mut Hoard, progress: &mut Progress, signals: &Signals) -> Result<bool> {
         let max = self.max_bytes();
-        let mut progress = Progress::new(who, max, self.source.kind.name());
+        if let Some(base) = self.base {
+            hoard.fill(base.min(max.unwrap_or(u64::MAX)))?;
+            progress.report(hoard.held(), Instant::now());
+        }
+        if self.after > Duration::ZERO && signals.stopped_within(Some(self.after)) {
+            return Ok(true);
+        }
         while let Some(step) = next_step(self.step(), hoard.held(), max) {
             hoard.grow(step)?;
             progress.report(hoard.held(), Instant::now());
             if signals.stopped_within(Some(self.interval)) {
-                say!("{who}: told to stop at {}", format_size(hoard.held()));
-                return Ok(());
+                return Ok(true);
             }
         }
-        let why = if self.hold.stay(signals) {
-            "told to stop"
-        } else {
-            "done"
-        };
-        say!("{who}: {why} at {}", format_size(hoard.held()));
-        Ok(())
+        Ok(false)
     }
 
     fn step(&self) -> u64 {

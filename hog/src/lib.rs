@@ -1,8 +1,10 @@
-//! What the hog binary shares with the tests that watch it die: cgroups with limits, and units.
+//! What the hog binary shares with the tests that watch it die and with `cargo xtask hog`: cgroups
+//! with limits, scenarios, and units.
 //!
 //! The modes themselves live in the binary; see `hog --list`.
 
 #![cfg(target_os = "linux")]
 
 pub mod cgroup;
+pub mod scenario;
 pub mod units;

@@ -1,4 +1,4 @@
-//! `hog --list`: each mode in a table.
+//! `hog --list`: each mode and each scenario in a table.
 
 use comfy_table::{ContentArrangement, Table, presets};
 
@@ -52,15 +52,40 @@ const MODES: &[[&str; 4]] = &[
         "It, when a small neighbour under the same limit asks for more.",
         "hog hold 64M --for 1m",
     ],
+    #[cfg(feature = "drill")]
+    [
+        "serve",
+        "An HTTP service that takes memory when it is asked to.",
+        "It, once what it was asked for is more than its limit.",
+        "curl -X POST localhost:8080/allocate?mb=200",
+    ],
 ];
 
-pub(crate) fn table() -> Table {
+pub(crate) fn modes() -> Table {
+    let mut table = table(["MODE", "WHAT HAPPENS", "WHO IS KILLED", "TRY"]);
+    table.add_rows(MODES);
+    table
+}
+
+pub(crate) fn scenarios() -> Table {
+    let mut table = table(["SCENARIO", "WHAT HAPPENS", "WHAT SHOWS", "NEEDS"]);
+    for scenario in hog::scenario::ALL {
+        let needs = if scenario.needs.is_empty() {
+            "nothing"
+        } else {
+            scenario.needs
+        };
+        table.add_row([scenario.name, scenario.happens, scenario.shows, needs]);
+    }
+    table
+}
+
+fn table(header: [&str; 4]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_HORIZONTAL_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(110)
-        .set_header(["MODE", "WHAT HAPPENS", "WHO IS KILLED", "TRY"])
-        .add_rows(MODES);
+        .set_header(header);
     table
 }

@@ -9,6 +9,8 @@ mod memory;
 mod modes;
 mod process;
 mod say;
+#[cfg(feature = "drill")]
+mod serve;
 mod setup;
 mod signals;
 mod source;

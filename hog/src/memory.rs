@@ -1,4 +1,5 @@
-//! Memory of every kind that a cgroup is charged for, taken with mmap or write and never given back.
+//! Memory of every kind that a cgroup is charged for, taken with mmap or write and held until the
+//! hoard goes.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -41,12 +42,27 @@ pub(crate) enum Pages {
     Locked,
 }
 
-/// Memory held until the process ends.
+/// Memory, held.
 pub(crate) struct Hoard {
     kind: Kind,
     pages: Pages,
     file: Option<(File, PathBuf)>,
+    mappings: Vec<Mapping>,
     held: u64,
+}
+
+/// Memory that was mapped and is unmapped on drop. Nobody holds a reference into it.
+struct Mapping {
+    address: usize,
+    length: usize,
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        let start = ptr::with_exposed_provenance_mut(self.address);
+        // SAFETY: the range was mapped by `map` and is unmapped only here; nothing points into it.
+        unsafe { libc::munmap(start, self.length) };
+    }
 }
 
 impl Hoard {
@@ -67,6 +83,7 @@ impl Hoard {
             kind,
             pages,
             file,
+            mappings: Vec::new(),
             held: 0,
         })
     }
@@ -78,6 +95,7 @@ impl Hoard {
             kind: Kind::Anon,
             pages: Pages::Reclaimable,
             file: None,
+            mappings: Vec::new(),
             held: 0,
         }
     }
@@ -115,7 +133,7 @@ impl Hoard {
         Ok(())
     }
 
-    fn take(&self, length: usize) -> Result<()> {
+    fn take(&mut self, length: usize) -> Result<()> {
         let start = if let Some((file, directory)) = &self.file {
             fill(file, self.held, length)
                 .with_context(|| format!("cannot write to {}", directory.display()))?;
@@ -130,6 +148,10 @@ impl Hoard {
             };
             map(sharing | libc::MAP_ANONYMOUS, None, 0, length)?
         };
+        self.mappings.push(Mapping {
+            address: start.expose_provenance(),
+            length,
+        });
         if self.pages == Pages::Locked {
             // SAFETY: the range was mapped just now; locking changes none of its contents.
             if unsafe { libc::mlock(start.cast(), length) } != 0 {
@@ -138,7 +160,7 @@ impl Hoard {
             }
         }
         for offset in (0..length).step_by(usize::try_from(page_size())?) {
-            // SAFETY: offset < length, and the range was mapped writable just now and is known to
+            // SAFETY: offset < length, and the range was mapped writable just now and is written by
             // nobody else.
             unsafe { start.add(offset).write_volatile(1) };
         }

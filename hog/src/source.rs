@@ -16,7 +16,7 @@ pub(crate) struct Source {
     pub(crate) kind: Kind,
 
     /// Where tmpfs and file put their file [default: /dev/shm for tmpfs, the temporary directory for file]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "HOG_DIR")]
     dir: Option<PathBuf>,
 
     /// Lock pages, so that they are neither swapped out nor reclaimed
@@ -24,7 +24,7 @@ pub(crate) struct Source {
     pub(crate) lock: bool,
 
     /// Leave the file of tmpfs and file behind under this name, as a mounted volume would
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "HOG_KEEP")]
     keep: Option<String>,
 }
 

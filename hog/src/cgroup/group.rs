@@ -57,6 +57,22 @@ impl Cgroup {
         Ok(cgroup)
     }
 
+    /// The calling process' own memory cgroup, as far as the hierarchy's mount shows it. It exists
+    /// already, so it stays.
+    ///
+    /// # Errors
+    /// As [`Hierarchy::own_directory`].
+    pub fn of_self(hierarchy: &Hierarchy) -> Result<Self, Error> {
+        let directory = hierarchy.own_directory()?;
+        let below = directory.strip_prefix(&hierarchy.root);
+        Ok(Self {
+            version: hierarchy.version,
+            path: hierarchy.mounted.join(below.unwrap_or(Path::new(""))),
+            directory,
+            made: Vec::new(),
+        })
+    }
+
     /// The cgroup's directory in the file system.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -111,6 +127,20 @@ impl Cgroup {
             Version::V1 => Err(Error::NoOomGroup),
             Version::V2 => self.write("memory.oom.group", u64::from(whole)),
         }
+    }
+
+    /// Whether an OOM kill takes every process of the cgroup; `None` where there is no such file: on
+    /// v1, and at the root of v2.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn oom_group(&self) -> Result<Option<bool>, Error> {
+        let path = self.directory.join("memory.oom.group");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let value = read_number(&path, |text| text.trim().parse().ok())?;
+        Ok(Some(value != 0))
     }
 
     /// The file that takes the pid of a process to move it into the cgroup.

@@ -1,4 +1,7 @@
-//! `cargo xtask hog`: one real OOM kill in a cgroup of its own, which is gone afterwards.
+//! `cargo xtask hog`: one real OOM kill in a cgroup of its own, or a scenario, in cgroups that are
+//! gone afterwards.
+
+mod scenario;
 
 use std::env;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -8,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use hog::cgroup::{Cgroup, Hierarchy, Version};
-use hog::units::{format_size, parse_nonzero_size};
+use hog::scenario::{ALL, Scenario};
+use hog::units::{format_size, parse_duration, parse_nonzero_size};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
@@ -17,18 +21,34 @@ use crate::{cmd, compile, sudo};
 /// What to make run out of memory, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Scenario to run; `cargo xtask hog -- --list` explains them [default: one hog that grows]
+    #[arg(conflicts_with = "mode", value_parser = parse_scenario)]
+    scenario: Option<&'static Scenario>,
     /// Path of the cgroup to make, below the memory hierarchy's root [default: oom-probe-hog-PID]
     #[arg(long, value_name = "PATH")]
     cgroup: Option<PathBuf>,
-    /// Its memory limit.
-    #[arg(long, value_name = "SIZE", default_value = "32M", value_parser = parse_nonzero_size)]
-    limit: u64,
+    /// Its memory limit [default: 32M, or the scenario's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_nonzero_size)]
+    limit: Option<u64>,
+    /// End a scenario after this time.
+    #[arg(long = "for", value_name = "DURATION", requires = "scenario", value_parser = parse_duration)]
+    time: Option<Duration>,
     /// The hog to run, instead of building it: sudo must not build.
     #[arg(long, value_name = "FILE", hide = true)]
     program: Option<PathBuf>,
     /// Mode of the hog and its options; see `cargo xtask hog -- --list` [default: grow]
     #[arg(last = true, value_name = "MODE")]
     mode: Vec<String>,
+}
+
+/// Without a scenario.
+const LIMIT: u64 = 32 << 20;
+
+fn parse_scenario(name: &str) -> Result<&'static Scenario, String> {
+    hog::scenario::find(name).ok_or_else(|| {
+        let names: Vec<_> = ALL.iter().map(|scenario| scenario.name).collect();
+        format!("there are {}", names.join(", "))
+    })
 }
 
 /// Runs the hog and says how it ended; success where a process of the cgroup was OOM-killed, else
@@ -68,10 +88,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             name.display()
         );
     }
+    if let Some(scenario) = args.scenario {
+        scenario::run(scenario, &program, &name, args.limit, args.time)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     // From here on Ctrl-C goes to the hog, so that the cgroup is removed after it.
-    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot catch signals")?;
+    let signals = signals()?;
     let cgroup = Cgroup::create(&hierarchy, &name)?;
-    cgroup.set_limit(args.limit)?;
+    let limit = args.limit.unwrap_or(LIMIT);
+    cgroup.set_limit(limit)?;
     eprintln!(
         "hog: `hog {}` in {} ({}, limit {})",
         mode.join(" "),
@@ -80,7 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             Version::V1 => "cgroup v1",
             Version::V2 => "cgroup v2",
         },
-        format_size(args.limit)
+        format_size(limit)
     );
 
     let start = Instant::now();
@@ -108,18 +133,26 @@ fn only_asks(mode: &[String]) -> bool {
 
 fn again_as_root(args: &Args, program: &PathBuf, mode: &[String]) -> Result<ExitCode> {
     let mut again = Command::new(env::current_exe().context("cannot find xtask's own program")?);
-    again
-        .arg("hog")
-        .arg("--limit")
-        .arg(args.limit.to_string())
-        .arg("--program")
-        .arg(program);
+    again.arg("hog").arg("--program").arg(program);
+    if let Some(limit) = args.limit {
+        again.arg("--limit").arg(limit.to_string());
+    }
     if let Some(cgroup) = &args.cgroup {
         again.arg("--cgroup").arg(cgroup);
     }
-    again.arg("--").args(mode);
+    if let Some(time) = args.time {
+        again.arg("--for").arg(format!("{}ms", time.as_millis()));
+    }
+    match args.scenario {
+        Some(scenario) => again.arg(scenario.name),
+        None => again.arg("--").args(mode),
+    };
     let mut command = sudo::as_root(again, "making a memory cgroup takes root");
     Err(command.exec()).with_context(|| format!("cannot run `{}`", cmd::shown(&command)))
+}
+
+fn signals() -> Result<Signals> {
+    Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot catch signals")
 }
 
 /// Passes signals on until closed. The hog is this process' child and is reaped by it, so the pid
