@@ -142,6 +142,7 @@ impl Assembler {
             Payload::Begin(domain) => {
                 self.close(out);
                 self.context = Some(Context {
+                    since_ns: header.time_ns,
                     current_tid: header.current_tid,
                     domain,
                 });
@@ -149,6 +150,7 @@ impl Assembler {
             Payload::End => {
                 self.close(out);
                 self.context = None;
+                self.signals.forget(header.current_tid);
             }
             Payload::Signal(target) => self.signal(header, target, None),
             Payload::SignalWhole(task) => {
@@ -157,6 +159,7 @@ impl Assembler {
                 let target = target_of(&task);
                 if for_its_mm {
                     self.signals.push(Signal {
+                        time_ns: header.time_ns,
                         current_tid: header.current_tid,
                         target,
                         whole: Some(bytes.to_vec()),
@@ -209,6 +212,19 @@ impl Assembler {
         !self.held.is_empty()
     }
 
+    /// Whether what was pushed so far means the same without what follows: the ring may forget it,
+    /// and whoever reads on from here misses nothing. `now_ns` is boot time; what should have
+    /// followed long ago will not.
+    #[must_use]
+    pub fn is_settled(&self, now_ns: u64) -> bool {
+        let in_event = self
+            .context
+            .is_some_and(|context| now_ns.saturating_sub(context.since_ns) < EVENT_GAP_NS);
+        !in_event
+            && self.held.is_empty()
+            && !self.signals.is_any_since(now_ns.saturating_sub(HOLD_NS))
+    }
+
     /// The event under way gets no more members.
     fn close(&mut self, out: &mut Vec<Killed>) {
         self.let_go(out);
@@ -232,6 +248,7 @@ impl Assembler {
             self.counts.repeats += 1;
         }
         self.signals.push(Signal {
+            time_ns: header.time_ns,
             current_tid: header.current_tid,
             target,
             whole,

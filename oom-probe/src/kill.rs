@@ -64,6 +64,9 @@ pub struct Kill {
     /// The cgroup was read from `/proc` after the kill, not in the kernel at the kill.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub from_proc: bool,
+    /// `time` by `CLOCK_BOOTTIME`, ns.
+    #[serde(skip, default)]
+    pub boottime_ns: u64,
     /// The key of the kill.
     #[serde(skip, default = "KillId::none")]
     pub key: KillId,

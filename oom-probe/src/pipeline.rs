@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use aya::maps::{MapData, RingBuf};
 use oom_probe_common::ledger::Count;
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     cluster::{Attributed, Cluster},
@@ -15,6 +14,8 @@ use crate::{
         decode::{Payload, Reject, decode},
         ledger::Ledger,
         referee::{self, Baseline, Referee, distance, read_together},
+        ring::Records,
+        takeover::{Takeover, boottime_ns},
         witness::SignalWitness,
     },
     kill::{Kill, Record},
@@ -27,7 +28,7 @@ use crate::{
 pub const BATCH: usize = 256;
 /// Records that whoever wants to see everything takes at most: more kills than a ring of the
 /// default size holds.
-const RINGFUL: usize = 4096;
+const RINGFUL: usize = 8192;
 
 /// What [`Pipeline::drain`] took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,11 +47,14 @@ impl Drained {
         Some(Duration::from_nanos(since))
     }
 }
+/// The part of the ring, one in so many, that the records of an unfinished event may take.
+const MOST_KEPT: usize = 4;
 
 /// Capture, attribution and sinks, in the order of a kill's way.
 pub struct Pipeline {
-    ring: RingBuf<MapData>,
+    records: Records,
     ledger: Ledger,
+    takeover: Takeover,
     witness: SignalWitness,
     complete: Complete,
     assembler: Assembler,
@@ -66,10 +70,12 @@ pub struct Pipeline {
 
 /// What the pipeline is put together from.
 pub struct Parts {
-    /// Ring and ledger.
-    pub ring: RingBuf<MapData>,
-    /// See `ring`.
+    /// The rings' records.
+    pub records: Records,
+    /// The kernel programs' counts.
     pub ledger: Ledger,
+    /// Since when this daemon captures.
+    pub takeover: Takeover,
     /// Watches over the hook on signals.
     pub witness: SignalWitness,
     /// What fills in what the hooks cannot tell.
@@ -91,8 +97,9 @@ impl Pipeline {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts {
-            ring,
+            records,
             ledger,
+            takeover,
             witness,
             complete,
             machine,
@@ -102,8 +109,9 @@ impl Pipeline {
             proc_root,
         } = parts;
         Self {
-            ring,
+            records,
             ledger,
+            takeover,
             witness,
             complete,
             assembler: Assembler::new(machine),
@@ -138,7 +146,8 @@ impl Pipeline {
     }
 
     /// Takes the records that wait in the ring to their end, but not more than `at_most`: in a
-    /// storm there is always one more, and others wait for this thread too.
+    /// storm there is always one more, and others wait for this thread too. Those that nothing
+    /// depends on any more are released then.
     pub fn drain(&mut self, at_most: usize) -> Drained {
         self.assembler.set_clock(realtime_minus_boottime());
         let now_ns = boottime_ns();
@@ -146,12 +155,12 @@ impl Pipeline {
         let mut drained = Drained::default();
         let mut last_ns = 0;
         for _ in 0..at_most {
-            let Some(item) = self.ring.next() else {
+            let Some(item) = self.records.next() else {
                 drained.all = true;
                 break;
             };
             self.sinks.metrics.records_received.inc();
-            match decode(&item) {
+            match decode(item) {
                 Ok(record) => {
                     if matches!(record.payload, Payload::Mark(_) | Payload::MarkTid(_)) {
                         drained.first_mark_ns.get_or_insert(record.header.time_ns);
@@ -165,7 +174,10 @@ impl Pipeline {
                         Some((Ok(record), bytes)) => {
                             self.assembler.push(&record, bytes, &mut self.killed);
                         }
-                        _ => self.assembler.push(&record, &item, &mut self.killed),
+                        _ => self.assembler.push(&record, item, &mut self.killed),
+                    }
+                    if self.assembler.is_settled(last_ns) {
+                        self.records.settle();
                     }
                 }
                 Err(reject) => reject_record(&self.sinks, &reject),
@@ -174,6 +186,11 @@ impl Pipeline {
         // What is held waits for a record that may still be in the ring.
         let now_ns = if drained.all { now_ns } else { last_ns };
         self.assembler.release(now_ns, &mut self.killed);
+        // What an event waits for must not stop the ring.
+        let ring = self.records.live();
+        if self.assembler.is_settled(now_ns) || ring.kept() > ring.size() / MOST_KEPT {
+            self.records.settle();
+        }
         let exiting = self.assembler.counts().exiting;
         self.sinks
             .metrics
@@ -184,13 +201,14 @@ impl Pipeline {
             self.kill(killed);
         }
         self.drops();
+        self.records.release();
         drained
     }
 
     /// Whether [`Pipeline::drain`] has to be called again soon though no record comes.
     #[must_use]
     pub fn is_holding(&self) -> bool {
-        self.assembler.is_holding()
+        self.assembler.is_holding() || self.records.kept() > 0 || self.records.unread() > 0
     }
 
     /// Lets parked kills go whose time is over.
@@ -269,6 +287,10 @@ impl Pipeline {
     }
 
     fn observe(&self, kill: &Kill) {
+        if self.takeover.is_drained(kill.boottime_ns) {
+            self.sinks.metrics.drained_kills.inc();
+            return;
+        }
         let since = jiff::Timestamp::now().duration_since(kill.time);
         let since = Duration::try_from(since).unwrap_or_default();
         self.sinks.metrics.observe_capture(since);
@@ -294,17 +316,9 @@ fn reject_record(sinks: &Sinks, reject: &Reject) {
     tracing::warn!("a ring item is no record: {reject}");
 }
 
-/// Nanoseconds of `CLOCK_BOOTTIME`.
-fn boottime_ns() -> u64 {
-    u64::try_from(nanoseconds(clock_gettime(ClockId::Boottime))).unwrap_or(0)
-}
-
 /// What to add to a boot time to get the wall clock's.
 fn realtime_minus_boottime() -> i128 {
-    let boottime = nanoseconds(clock_gettime(ClockId::Boottime));
-    nanoseconds(clock_gettime(ClockId::Realtime)) - boottime
-}
-
-fn nanoseconds(time: Timespec) -> i128 {
-    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+    let boottime = i128::from(boottime_ns());
+    let realtime = clock_gettime(ClockId::Realtime);
+    i128::from(realtime.tv_sec) * 1_000_000_000 + i128::from(realtime.tv_nsec) - boottime
 }

@@ -106,9 +106,10 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         mark,
         context,
         refused,
-        ring,
+        records,
         ledger,
         signal,
+        takeover,
         hooks,
     } = load::arm(&facts, &plan, args.ring_size)?;
     let (reading, after) = read_together(&ledger, vmstat);
@@ -172,10 +173,11 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         history: History::new(args.history).into(),
         log: Log::new(format, log.clone()),
     };
-    let readable = Readable::new(&ring).context("cannot watch the ring")?;
+    let readable = Readable::new(records.live()).context("cannot watch the ring")?;
     let pipeline = Pipeline::new(Parts {
-        ring,
+        records,
         ledger,
+        takeover,
         witness: SignalWitness::new(signal),
         complete: Complete::new(mark.hook, facts.cgroup.ok(), &args.proc_root),
         machine,

@@ -21,6 +21,8 @@ const LARGEST_CHARGE: u64 = 512;
 /// What the kernel said when it entered `oom_kill_process`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Context {
+    /// When that was, boot time.
+    pub(super) since_ns: u64,
     pub(super) current_tid: u32,
     pub(super) domain: Domain,
 }

@@ -79,6 +79,7 @@ impl Machine {
                 self.boot, header.time_ns, key.tgid, key.start_time_ns
             ),
             time: self.wall_clock(header.time_ns),
+            boottime_ns: header.time_ns,
             node: self.node.clone(),
             event,
             role,

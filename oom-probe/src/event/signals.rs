@@ -10,6 +10,8 @@ const CAPACITY: usize = 256;
 
 /// A SIGKILL that the kernel itself sent.
 pub(super) struct Signal {
+    /// When it was sent, boot time.
+    pub(super) time_ns: u64,
     /// The task that sent it: the trigger.
     pub(super) current_tid: u32,
     /// Whom it went to.
@@ -33,6 +35,16 @@ impl Signals {
         self.0.push_back(signal);
     }
 
+    /// What that task sent will not be marked any more.
+    pub(super) fn forget(&mut self, current_tid: u32) {
+        self.0.retain(|signal| signal.current_tid != current_tid);
+    }
+
+    /// Whether one was sent since then, boot time.
+    pub(super) fn is_any_since(&self, since_ns: u64) -> bool {
+        self.0.iter().any(|signal| signal.time_ns >= since_ns)
+    }
+
     /// The signal that came before a mark by the same task. What that task sent earlier and was
     /// not marked never will be.
     pub(super) fn take(
@@ -45,7 +57,7 @@ impl Signals {
             .iter()
             .rposition(|signal| signal.current_tid == current_tid && is(&signal.target))?;
         let found = self.0.remove(at);
-        self.0.retain(|signal| signal.current_tid != current_tid);
+        self.forget(current_tid);
         found
     }
 }
@@ -58,6 +70,7 @@ mod tests {
 
     fn signal(current_tid: u32, tid: u32) -> Signal {
         Signal {
+            time_ns: u64::from(tid),
             current_tid,
             target: Target {
                 tid,

@@ -8,6 +8,7 @@ mod limits;
 mod processes;
 mod referee;
 mod roles;
+mod settled;
 mod shared;
 
 use bytemuck::Zeroable;

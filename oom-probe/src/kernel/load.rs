@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{Map, MapData, RingBuf},
+    maps::Map,
     programs::{
         BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint,
     },
@@ -20,7 +20,8 @@ use super::{
     facts::Facts,
     ledger::Ledger,
     plan::{Candidate, ContextHook, Mark, MarkHook, Plan, SignalHook},
-    ring::RingSize,
+    ring::{Records, Ring, RingSize},
+    takeover::Takeover,
 };
 use crate::memory;
 
@@ -39,12 +40,14 @@ pub struct Armed {
     pub context: Option<ContextHook>,
     /// Rungs that looked possible but were refused, and why: one line each.
     pub refused: Vec<String>,
-    /// The records.
-    pub ring: RingBuf<MapData>,
+    /// The records: what waited of an earlier daemon's first.
+    pub records: Records,
     /// The counts.
     pub ledger: Ledger,
     /// The program of the hook on signals, if that is attached.
     pub signal: Option<OwnedFd>,
+    /// Since when kills are captured.
+    pub takeover: Takeover,
     /// The programs and their links.
     pub hooks: Hooks,
 }
@@ -102,10 +105,10 @@ enum RungError {
     Missing(&'static str),
     #[error("the object has no map {0}")]
     NoMap(&'static str),
-    #[error("{0}")]
-    Map(#[from] aya::maps::MapError),
     #[error("cannot map the ledger: {0}")]
     Ledger(#[source] std::io::Error),
+    #[error("cannot map the ring: {0}")]
+    Ring(#[source] std::io::Error),
     #[error("cannot duplicate a descriptor: {0}")]
     Descriptor(#[source] std::io::Error),
     #[error("BTF: {0}")]
@@ -215,11 +218,10 @@ fn attach_all(
     let signal = signal.map(|name| program_fd(&programs, name)).transpose()?;
     // While the programs' maps are still theirs: loading one more refers to them.
     let context = attach_contexts(&mut programs, plan, btf, refused);
-    let ring = RingBuf::try_from(
-        programs
-            .take_map(RING_MAP)
-            .ok_or(RungError::NoMap(RING_MAP))?,
-    )?;
+    let Some(Map::RingBuf(ring)) = programs.take_map(RING_MAP) else {
+        return Err(RungError::NoMap(RING_MAP));
+    };
+    let ring = Ring::map(&ring).map_err(RungError::Ring)?;
     let Some(Map::Array(ledger)) = programs.take_map(LEDGER_MAP) else {
         return Err(RungError::NoMap(LEDGER_MAP));
     };
@@ -227,9 +229,10 @@ fn attach_all(
         mark: candidate.clone(),
         context,
         refused: Vec::new(),
-        ring,
+        records: Records::new(Vec::new(), ring),
         ledger: Ledger::map(&ledger).map_err(RungError::Ledger)?,
         signal,
+        takeover: Takeover::began_now(),
         hooks: Hooks(programs),
     })
 }

@@ -16,4 +16,5 @@ pub mod plan;
 pub mod proc;
 pub mod referee;
 pub mod ring;
+pub mod takeover;
 pub mod witness;

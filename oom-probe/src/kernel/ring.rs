@@ -1,63 +1,207 @@
-//! The ring buffer as a stream of items.
+//! The ring buffer, read so that a record leaves it only once it has been dealt with.
+//!
+//! What is read stays in the ring until [`Ring::release`]: a daemon that dies in between leaves it
+//! to the next one. kernel/bpf/ringbuf.c: a page with the reader's position, which is this side's
+//! to write, a page with the writer's, and the data, each record behind a header of 8 bytes.
 
-use std::fmt;
+mod records;
+mod size;
+
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::str::FromStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use aya::maps::{MapData, RingBuf};
+use aya::maps::MapData;
+use memmap2::{MmapOptions, MmapRaw};
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Bytes of the ring. The daemon maps it twice in a row, so it costs twice that in resident memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RingSize(u32);
+pub use records::Records;
+pub use size::RingSize;
 
-/// Room for the largest record, which has more than 4 KiB.
-const SMALLEST: u32 = 8 << 10;
-const LARGEST: u32 = 64 << 20;
+/// `BPF_RINGBUF_HDR_SZ` of include/uapi/linux/bpf.h.
+const HEADER: usize = 8;
+/// `BPF_RINGBUF_BUSY_BIT`: the record is still being written.
+const BUSY: u32 = 1 << 31;
+/// `BPF_RINGBUF_DISCARD_BIT`: the record is to be skipped.
+const DISCARD: u32 = 1 << 30;
 
-impl RingSize {
-    /// How many bytes.
-    #[must_use]
-    pub const fn bytes(self) -> u32 {
-        self.0
-    }
+/// A ring buffer map, mapped.
+///
+/// The data is mapped once, not twice in a row as the kernel offers: each mapping counts in the
+/// resident memory, and only a record that wraps around has to be copied instead.
+pub struct Ring {
+    fd: OwnedFd,
+    consumer: MmapRaw,
+    producer: MmapRaw,
+    page: usize,
+    size: usize,
+    /// Up to where records were read.
+    position: usize,
+    /// Up to where they are not needed any more.
+    settled: usize,
+    /// Up to where the kernel may write over them.
+    released: usize,
+    wrapped: Vec<u8>,
 }
 
-impl Default for RingSize {
-    /// Some 600 kills of a typical depth fit before the reader has to have read one.
-    fn default() -> Self {
-        Self(512 << 10)
+impl Ring {
+    /// Maps the ring of that map. Reading goes on where the last reader released.
+    ///
+    /// # Errors
+    /// What mmap(2) says; or the positions in it cannot be those of a ring of this size.
+    pub fn map(map: &MapData) -> io::Result<Self> {
+        let info = map.info().map_err(io::Error::other)?;
+        let size = info.max_entries() as usize;
+        let page = rustix::param::page_size();
+        let fd = map.fd().as_fd().try_clone_to_owned()?;
+        let consumer = MmapOptions::new().len(page).map_raw(fd.as_raw_fd())?;
+        let producer = MmapOptions::new()
+            .offset(page as u64)
+            .len(page + size)
+            .map_raw_read_only(fd.as_raw_fd())?;
+        let mut ring = Self {
+            fd,
+            consumer,
+            producer,
+            page,
+            size,
+            position: 0,
+            settled: 0,
+            released: 0,
+            wrapped: Vec::new(),
+        };
+        let position = ring.consumer_position().load(Ordering::Acquire);
+        let waiting = ring.written().wrapping_sub(position);
+        if waiting > size || !position.is_multiple_of(HEADER) || !size.is_power_of_two() {
+            return Err(io::Error::other(format!(
+                "{waiting} bytes wait in a ring of {size}"
+            )));
+        }
+        (ring.position, ring.settled, ring.released) = (position, position, position);
+        Ok(ring)
     }
-}
 
-impl FromStr for RingSize {
-    type Err = String;
-
-    /// `512K`, `512KiB`, `1M`; without a unit it is bytes.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bytes = parse_size::Config::new()
-            .with_binary()
-            .parse_size(text)
-            .map_err(|error| format!("{error}; try 512K or 1M"))?;
-        // The kernel takes nothing else (kernel/bpf/ringbuf.c `ringbuf_map_alloc`).
-        let page = rustix::param::page_size() as u64;
-        let smallest = u64::from(SMALLEST).max(page);
-        let range = smallest..=u64::from(LARGEST);
-        match u32::try_from(bytes) {
-            Ok(size) if size.is_power_of_two() && range.contains(&bytes) => Ok(Self(size)),
-            _ => Err(format!(
-                "it must be a power of two from {}K to {}M",
-                smallest >> 10,
-                LARGEST >> 20
-            )),
+    /// The next record, if one is complete. It stays in the ring.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the record borrows from the ring"
+    )]
+    pub fn next(&mut self) -> Option<&[u8]> {
+        loop {
+            if !self.is_ready() {
+                return None;
+            }
+            let unread = self.unread();
+            let head = self.head(self.position);
+            let len = (head & !DISCARD) as usize;
+            let taken = (HEADER + len).next_multiple_of(HEADER);
+            if taken > unread {
+                // Whoever wrote this was not the kernel: nothing behind it can be told apart.
+                tracing::warn!("the ring holds a record of {len} bytes, {unread} are left");
+                self.position = self.position.wrapping_add(unread);
+                return None;
+            }
+            let at = self.position.wrapping_add(HEADER);
+            self.position = self.position.wrapping_add(taken);
+            if head & DISCARD == 0 {
+                return Some(self.bytes(at, len));
+            }
         }
     }
+
+    /// Whether a complete record waits.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.unread() >= HEADER && self.head(self.position) & BUSY == 0
+    }
+
+    /// Bytes that were written and not read.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.written().wrapping_sub(self.position).min(self.size)
+    }
+
+    /// Nothing that was read so far is needed any more, once it is released.
+    pub fn settle(&mut self) {
+        self.settled = self.position;
+    }
+
+    /// Lets the kernel write over everything up to the last [`Ring::settle`].
+    pub fn release(&mut self) {
+        if self.released != self.settled {
+            self.released = self.settled;
+            // The kernel pairs this with an acquiring load (`bpf_ringbuf_reserve`).
+            let position = self.consumer_position();
+            position.store(self.settled, Ordering::Release);
+        }
+    }
+
+    /// Where the next reader would begin.
+    #[must_use]
+    pub fn released(&self) -> usize {
+        self.released
+    }
+
+    /// Bytes that were read and are kept in the ring.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.position.wrapping_sub(self.released)
+    }
+
+    /// Bytes of the ring.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    fn consumer_position(&self) -> &AtomicUsize {
+        // SAFETY: the page is mapped as long as `self` lives, writable, and begins with an aligned
+        // unsigned long that the kernel only reads, atomically.
+        unsafe { AtomicUsize::from_ptr(self.consumer.as_mut_ptr().cast()) }
+    }
+
+    fn written(&self) -> usize {
+        // SAFETY: as for the consumer's page, but mapped for reading: it is only loaded from.
+        let position = unsafe { AtomicUsize::from_ptr(self.producer.as_mut_ptr().cast()) };
+        position.load(Ordering::Acquire)
+    }
+
+    /// The length of the record at a position, with its two bits.
+    fn head(&self, position: usize) -> u32 {
+        let at = self.page + (position & (self.size - 1));
+        // SAFETY: positions are multiples of 8, so the word is aligned and within the data, which
+        // is `size` bytes, a power of two, behind the producer's page. It is only loaded from.
+        let head = unsafe { AtomicU32::from_ptr(self.producer.as_mut_ptr().add(at).cast()) };
+        // The kernel clears BUSY, fully ordered, once the record is written.
+        head.load(Ordering::Acquire)
+    }
+
+    /// The bytes of a complete record that was not released.
+    fn bytes(&mut self, position: usize, len: usize) -> &[u8] {
+        let at = position & (self.size - 1);
+        let first = len.min(self.size - at);
+        // SAFETY: `first` bytes from `at` are within the data. The kernel does not write there
+        // before the consumer's position has passed them, which takes `&mut self`.
+        let head = unsafe {
+            std::slice::from_raw_parts(self.producer.as_ptr().add(self.page + at), first)
+        };
+        if first == len {
+            return head;
+        }
+        // SAFETY: the rest of it is at the beginning of the data, under the same terms.
+        let tail = unsafe {
+            std::slice::from_raw_parts(self.producer.as_ptr().add(self.page), len - first)
+        };
+        self.wrapped.clear();
+        self.wrapped.extend_from_slice(head);
+        self.wrapped.extend_from_slice(tail);
+        &self.wrapped
+    }
 }
 
-impl fmt::Display for RingSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}K", self.0 >> 10)
+impl AsFd for Ring {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
@@ -69,7 +213,7 @@ impl Readable {
     ///
     /// # Errors
     /// When its descriptor cannot be duplicated or watched.
-    pub fn new(ring: &RingBuf<MapData>) -> io::Result<Self> {
+    pub fn new(ring: &impl AsFd) -> io::Result<Self> {
         let fd = ring.as_fd().try_clone_to_owned()?;
         // SAFETY: the descriptor is owned by the AsyncFd and nobody else closes it.
         let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
@@ -87,42 +231,5 @@ impl Readable {
         ready.clear_ready();
         drain();
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_size_is_a_power_of_two_that_the_kernel_takes() {
-        for (text, bytes) in [
-            ("64K", 64 << 10),
-            ("64KiB", 64 << 10),
-            ("1M", 1 << 20),
-            ("1Mi", 1 << 20),
-            ("524288", 512 << 10),
-            ("64M", 64 << 20),
-        ] {
-            assert_eq!(text.parse(), Ok(RingSize(bytes)), "{text}");
-        }
-        for text in [
-            "", "0", "4095", "500K", "3M", "128M", "4G", "16E", "-1", "many",
-        ] {
-            let refused = text.parse::<RingSize>().unwrap_err();
-            assert!(!refused.contains('\n'), "{text}: {refused}");
-        }
-    }
-
-    #[test]
-    fn the_default_is_shown_as_it_is_given() {
-        let default = RingSize::default();
-        assert_eq!(default.to_string().parse(), Ok(default));
-    }
-
-    #[test]
-    fn the_largest_record_fits_into_the_smallest_ring() {
-        // A record has a header of 8 bytes in the ring.
-        assert!(oom_probe_common::record::MAX_LEN + 8 <= SMALLEST as usize);
     }
 }
