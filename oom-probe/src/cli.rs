@@ -13,6 +13,7 @@ use crate::{
     doctor::DoctorArgs,
     kernel::{btf::KERNEL_BTF, ring::RingSize},
     kills::KillsArgs,
+    oom_group::OomGroupArgs,
     pods::connect,
     sinks::{containers::MAX_CONTAINERS, events, log},
 };
@@ -45,6 +46,8 @@ pub enum Command {
     Kills(KillsArgs),
     /// Tell what this node offers, what is missing and how to get it
     Doctor(DoctorArgs),
+    /// Keep memory.oom.group of containers as their pods' annotations ask for
+    OomGroup(OomGroupArgs),
 }
 
 /// The flags of `oom-probe run`.

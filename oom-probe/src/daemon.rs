@@ -14,13 +14,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     cli::RunArgs,
-    http::{self, App, Status},
+    http::{self, Api, App, Status},
     kernel::{load::ArmError, ring::Readable},
     pipeline::{BATCH, Pipeline},
     pods::{Link, watch::Watch},
 };
 use liveness::Liveness;
 use start::Started;
+pub(crate) use start::{host_name, log_to_stderr};
 
 /// How long a kill may wait for the record that says what became of it.
 const HOLD: Duration = Duration::from_millis(20);
@@ -32,8 +33,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// # Errors
 /// One line that names the cause and the remedy.
 pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let diagnostics =
-        start::log_to_stderr(args.log_level).context("cannot write to standard error")?;
+    let diagnostics = log_to_stderr(args.log_level).context("cannot write to standard error")?;
     let result = block_on(run_until_stopped(args));
     diagnostics.finish(FLUSH);
     result
@@ -76,7 +76,7 @@ async fn run_until_stopped(args: RunArgs) -> anyhow::Result<ExitCode> {
     let shared = Arc::new(Shared::new(pipeline));
     let app = Arc::new(App {
         registry,
-        history: Arc::clone(&shared.lock().sinks().history),
+        api: Api::Kills(Arc::clone(&shared.lock().sinks().history)),
         api_access: access,
         probe: Box::new(SharedProbe {
             shared: Arc::clone(&shared),

@@ -1,4 +1,4 @@
-//! The HTTP server: `/metrics`, `/healthz`, `/readyz` and `/api/v1/kills`.
+//! The HTTP server: `/metrics`, `/healthz`, `/readyz` and the [`Api`].
 //!
 //! Everything a peer can make it hold is bounded: connections, the size and time of a request's
 //! head, the time for taking a response, and how many large responses are on their way at once.
@@ -39,12 +39,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct App {
     /// What `/metrics` shows; other collectors may have been registered in it.
     pub registry: Registry,
-    /// What `/api/v1/kills` shows.
-    pub history: Arc<History>,
+    /// What is below `/api/v1/`.
+    pub api: Api,
     /// Who may read `/api/`.
     pub api_access: ApiAccess,
     /// The daemon behind it.
     pub probe: Box<dyn Probe>,
+}
+
+/// What a daemon shows below `/api/v1/`.
+pub enum Api {
+    /// `/api/v1/kills`: the last kills.
+    Kills(Arc<History>),
+    /// `/api/v1/oom-group`: one JSON object, made for each request.
+    OomGroup(Box<dyn Fn() -> String + Send + Sync>),
 }
 
 /// The daemon, as far as the server needs it.

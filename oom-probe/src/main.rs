@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use oom_probe::{
     cli::{self, Command},
-    daemon, doctor, kills,
+    daemon, doctor, kills, oom_group,
 };
 
 fn main() -> ExitCode {
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Run(args) => daemon::run(*args),
         Command::Kills(args) => daemon::block_on(kills::run(args)),
         Command::Doctor(args) => doctor::run(&args),
+        Command::OomGroup(args) => oom_group::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("oom-probe: {error:#}");

@@ -63,7 +63,7 @@ pub(super) struct Started {
 ///
 /// # Errors
 /// When there is no descriptor or no thread to be had.
-pub(super) fn log_to_stderr(level: tracing::Level) -> io::Result<Output> {
+pub(crate) fn log_to_stderr(level: tracing::Level) -> io::Result<Output> {
     let output = Output::stderr(Counter::default())?;
     let writer = output.clone();
     let lines = tracing_subscriber::fmt::layer()
@@ -220,10 +220,7 @@ fn machine(args: &RunArgs) -> anyhow::Result<Machine> {
     let boot = read(&boot_id)?;
     let node = match &args.node {
         Some(node) => node.clone(),
-        None => rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
+        None => host_name(),
     };
     Ok(Machine {
         node,
@@ -231,6 +228,12 @@ fn machine(args: &RunArgs) -> anyhow::Result<Machine> {
         page_size: rustix::param::page_size() as u64,
         clock_ns: 0,
     })
+}
+
+/// What the kernel calls this host.
+pub(crate) fn host_name() -> String {
+    let uname = rustix::system::uname();
+    uname.nodename().to_string_lossy().into_owned()
 }
 
 /// The inode number of the root of every cgroup hierarchy (fs/kernfs/mount.c).

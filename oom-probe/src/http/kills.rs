@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use tokio::time::timeout_at;
 
 use super::App;
-use crate::sinks::history::Query;
+use crate::sinks::history::{History, Query};
 
 /// The longest wait for a kill; a longer one is cut to it.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -87,12 +87,12 @@ fn parse_duration(value: &str) -> Option<SignedDuration> {
 }
 
 /// The kills that are asked for; waits for the first where the request says so.
-pub(super) async fn answer(app: &App, request: &KillsRequest) -> Vec<Bytes> {
+pub(super) async fn answer(app: &App, history: &History, request: &KillsRequest) -> Vec<Bytes> {
     let deadline = tokio::time::Instant::now() + request.wait.unwrap_or_default();
     app.probe.refresh();
-    let mut pushed = app.history.subscribe();
+    let mut pushed = history.subscribe();
     loop {
-        let found = app.history.select(&request.query);
+        let found = history.select(&request.query);
         if !found.is_empty() || request.wait.is_none() {
             return found;
         }

@@ -14,22 +14,15 @@ use jiff::Timestamp;
 use super::body::Body;
 use super::connections::Seat;
 use super::exposition::{self, Encoding};
-use super::{ApiAccess, App, Status, kills, negotiate};
+use super::{Api, ApiAccess, App, Status, kills, negotiate};
+use crate::sinks::history::History;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 
-const INDEX: &str = "<!DOCTYPE html>
-<title>oom-probe</title>
-<h1>oom-probe</h1>
-<ul>
-<li><a href=\"/metrics\">/metrics</a>: for Prometheus
-<li><a href=\"/api/v1/kills\">/api/v1/kills</a>: the last kills
-<li><a href=\"/healthz\">/healthz</a>: whether the reader is alive
-<li><a href=\"/readyz\">/readyz</a>: whether kills are being captured
-</ul>
-";
+const KILLS: &str = "/api/v1/kills";
+const OOM_GROUP: &str = "/api/v1/oom-group";
 
 /// Answers a request of `peer`.
 pub(super) async fn answer<B>(
@@ -57,19 +50,57 @@ pub(super) async fn answer<B>(
         )
     } else {
         match path {
-            "/" => reply(StatusCode::OK, HTML, Body::whole(INDEX)),
+            "/" => reply(StatusCode::OK, HTML, Body::whole(index(&app.api))),
             "/metrics" => metrics(app, seat, request),
             "/healthz" => healthz(&app.probe.status()),
             "/readyz" => readyz(&app.probe.status()),
-            "/api/v1/kills" => list_kills(app, seat, request.uri().query()).await,
-            _ => error(
-                StatusCode::NOT_FOUND,
-                is_api,
-                "not found; / lists what there is",
-            ),
+            _ => match (&app.api, path) {
+                (Api::Kills(history), KILLS) => {
+                    list_kills(app, history, seat, request.uri().query()).await
+                }
+                (Api::OomGroup(state), OOM_GROUP) => {
+                    app.probe.refresh();
+                    reply(StatusCode::OK, JSON, Body::whole(state()))
+                }
+                _ => error(
+                    StatusCode::NOT_FOUND,
+                    is_api,
+                    "not found; / lists what there is",
+                ),
+            },
         }
     };
     with(response, X_CONTENT_TYPE_OPTIONS, "nosniff").map(|body| body.told_to(seat))
+}
+
+/// The page that leads to all others.
+fn index(api: &Api) -> String {
+    let (path, shows, alive, ready) = match api {
+        Api::Kills(_) => (
+            KILLS,
+            "the last kills",
+            "the reader is alive",
+            "kills are being captured",
+        ),
+        Api::OomGroup(_) => (
+            OOM_GROUP,
+            "the containers whose memory.oom.group is held",
+            "the daemon is alive",
+            "cgroups can be written to",
+        ),
+    };
+    format!(
+        "<!DOCTYPE html>
+<title>oom-probe</title>
+<h1>oom-probe</h1>
+<ul>
+<li><a href=\"/metrics\">/metrics</a>: for Prometheus
+<li><a href=\"{path}\">{path}</a>: {shows}
+<li><a href=\"/healthz\">/healthz</a>: whether {alive}
+<li><a href=\"/readyz\">/readyz</a>: whether {ready}
+</ul>
+"
+    )
 }
 
 /// Whether `peer` may read `/api/`.
@@ -132,7 +163,12 @@ fn readyz(status: &Status) -> Response<Body> {
     reply(code, TEXT, Body::whole(text))
 }
 
-async fn list_kills(app: &App, seat: &Seat, query: Option<&str>) -> Response<Body> {
+async fn list_kills(
+    app: &App,
+    history: &History,
+    seat: &Seat,
+    query: Option<&str>,
+) -> Response<Body> {
     let request = match kills::parse(query, Timestamp::now()) {
         Ok(request) => request,
         Err(bad) => return error(StatusCode::BAD_REQUEST, true, &bad.to_string()),
@@ -142,7 +178,7 @@ async fn list_kills(app: &App, seat: &Seat, query: Option<&str>) -> Response<Bod
         let refusal = error(StatusCode::SERVICE_UNAVAILABLE, true, message);
         return with(refusal, RETRY_AFTER, "5");
     }
-    let found = kills::answer(app, &request).await;
+    let found = kills::answer(app, history, &request).await;
     reply(StatusCode::OK, JSON, Body::json_array(found))
 }
 

@@ -39,9 +39,16 @@ fn app_with(status: Status) -> App {
     let (metrics, registry) = Metrics::new();
     App {
         registry,
-        history: Arc::new(History::new(10)),
+        api: Api::Kills(Arc::new(History::new(10))),
         api_access: ApiAccess::Loopback,
         probe: Box::new(CountingProbe(metrics, status)),
+    }
+}
+
+fn history(app: &App) -> &History {
+    match &app.api {
+        Api::Kills(history) => history,
+        Api::OomGroup(_) => unreachable!("these tests serve kills"),
     }
 }
 
@@ -103,7 +110,7 @@ async fn get(address: SocketAddr, path: &str) -> Answer {
 #[tokio::test]
 async fn every_route_answers_in_its_own_type() {
     let (address, app) = start(app()).await;
-    app.history.push(&fixture::pod_child()).unwrap();
+    history(&app).push(&fixture::pod_child()).unwrap();
     let text = "text/plain; charset=utf-8";
     let exposition = "text/plain; version=0.0.4; charset=utf-8";
     for (path, code, content_type, part) in [
@@ -325,11 +332,11 @@ fn record(id: &str) -> Record {
 #[tokio::test]
 async fn a_wait_ends_with_the_next_kill() {
     let (address, app) = start(app()).await;
-    app.history.push(&record("k1")).unwrap();
+    history(&app).push(&record("k1")).unwrap();
     let waiting = tokio::spawn(get(address, "/api/v1/kills?after=k1&wait=30s"));
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
-    app.history.push(&record("k2")).unwrap();
+    history(&app).push(&record("k2")).unwrap();
     let answer = timeout(Duration::from_secs(5), waiting).await;
     assert_eq!(ids(&answer.expect("in time").unwrap()), ["k2"]);
 }
@@ -337,7 +344,7 @@ async fn a_wait_ends_with_the_next_kill() {
 #[tokio::test]
 async fn a_wait_for_nothing_ends_with_an_empty_answer() {
     let (address, app) = start(app()).await;
-    app.history.push(&record("k1")).unwrap();
+    history(&app).push(&record("k1")).unwrap();
     let answer = get(address, "/api/v1/kills?after=k1&wait=50ms").await;
     assert_eq!((answer.code(), answer.text().as_str()), (200, "[]\n"));
     let at_once = get(address, "/api/v1/kills?wait=30s").await;

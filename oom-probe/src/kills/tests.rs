@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::http::{ApiAccess, App, Probe, Status, bind, serve};
+use crate::http::{Api, ApiAccess, App, Probe, Status, bind, serve};
 use crate::sinks::fixture;
 use crate::sinks::history::History;
 use crate::sinks::metrics::Metrics;
@@ -35,7 +35,7 @@ async fn start(address: SocketAddr) -> Served {
     let history = Arc::new(History::new(100));
     let app = App {
         registry: Metrics::new().1,
-        history: Arc::clone(&history),
+        api: Api::Kills(Arc::clone(&history)),
         api_access: ApiAccess::Loopback,
         probe: Box::new(Idle),
     };

@@ -6,8 +6,13 @@
 //!
 //! Every field may be missing or null: the API server omits empty ones.
 
+use std::{borrow::Cow, fmt};
+
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor},
+};
 
 /// `io.k8s.api.core.v1.Pod`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -64,16 +69,59 @@ pub struct Labels {
     pub rollouts_pod_template_hash: Option<Box<str>>,
 }
 
-/// The annotations that the kubelet puts on the mirror of a static pod.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+/// The annotations that mean something here.
+#[derive(Clone, Debug, Default)]
 pub struct Annotations {
-    /// Hash of the manifest: what the kubelet names the pod's cgroup by.
-    #[serde(rename = "kubernetes.io/config.hash")]
+    /// `kubernetes.io/config.hash`, which the kubelet puts on the mirror of a static pod: hash of
+    /// the manifest, what it names the pod's cgroup by.
     pub config_hash: Option<Box<str>>,
-    /// The same, on the mirror pod.
-    #[serde(rename = "kubernetes.io/config.mirror")]
+    /// `kubernetes.io/config.mirror`: the same, on the mirror pod.
     pub config_mirror: Option<Box<str>>,
+    /// `oom-probe.io/memory.oom.group` and the same for single containers: what follows
+    /// [`OOM_GROUP`] in the key, and the value. At most [`MAX_OOM_GROUP`].
+    pub oom_group: Vec<(Box<str>, Box<str>)>,
+}
+
+/// Asks for a value of `memory.oom.group`; a container's name may follow behind a dot.
+pub const OOM_GROUP: &str = "oom-probe.io/memory.oom.group";
+/// As many as a pod may have containers here, and one for the pod.
+pub const MAX_OOM_GROUP: usize = 257;
+
+impl<'de> Deserialize<'de> for Annotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AnnotationsVisitor)
+    }
+}
+
+struct AnnotationsVisitor;
+
+impl<'de> Visitor<'de> for AnnotationsVisitor {
+    type Value = Annotations;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of annotations")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
+        let mut annotations = Annotations::default();
+        // A key with an escape cannot be borrowed.
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            match &*key {
+                "kubernetes.io/config.hash" => annotations.config_hash = map.next_value()?,
+                "kubernetes.io/config.mirror" => annotations.config_mirror = map.next_value()?,
+                key => match key.strip_prefix(OOM_GROUP) {
+                    Some(rest) if annotations.oom_group.len() < MAX_OOM_GROUP => {
+                        let value = map.next_value::<Option<Box<str>>>()?.unwrap_or_default();
+                        annotations.oom_group.push((rest.into(), value));
+                    }
+                    _ => {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                },
+            }
+        }
+        Ok(annotations)
+    }
 }
 
 /// `io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference`.

@@ -11,6 +11,7 @@ use crate::{
         pod::{PodUid, Qos},
     },
     kill::{PodRef, Workload},
+    oom_group::annotation::Asked,
 };
 
 /// A pod of this node.
@@ -32,6 +33,8 @@ pub struct Pod {
     pub pid_namespace: PidNamespace,
     /// Succeeded or Failed: no container of it runs or will run again.
     pub finished: bool,
+    /// What its annotations ask for `memory.oom.group`.
+    pub oom_group: Asked,
     /// In the order of the spec: init, ordinary, ephemeral.
     pub containers: Box<[Container]>,
 }
@@ -156,6 +159,7 @@ impl Pod {
                 PidNamespace::Container
             },
             finished: matches!(&*status.phase, "Succeeded" | "Failed"),
+            oom_group: Asked::new(&annotations.oom_group),
             containers,
         })
     }

@@ -7,8 +7,8 @@
 
 mod limit;
 mod note;
-mod object;
-mod post;
+pub(crate) mod object;
+pub(crate) mod post;
 
 use std::{
     sync::Arc,

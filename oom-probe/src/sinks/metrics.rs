@@ -4,7 +4,7 @@
 //! labels are a contract: docs/metrics.md describes each.
 
 pub mod node;
-mod process;
+pub(crate) mod process;
 
 use std::sync::Arc;
 use std::time::Duration;

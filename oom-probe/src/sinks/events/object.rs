@@ -15,27 +15,56 @@ use crate::{
 /// `k8s.io/apimachinery/pkg/util/validation`, `DNS1123SubdomainMaxLength`.
 const MAX_NAME: usize = 253;
 /// Who says it.
-const COMPONENT: &str = "oom-probe";
+pub(crate) const COMPONENT: &str = "oom-probe";
 
 /// What an Event is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Subject {
-    pub(super) namespace: String,
-    pub(super) name: String,
+pub(crate) struct Subject {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
     /// What the kubelet calls the pod by.
     uid: String,
     /// The container in the pod's spec.
-    pub(super) field_path: Option<String>,
+    pub(crate) field_path: Option<String>,
 }
 
 /// An Event and the namespace that it goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Event {
-    pub(super) namespace: String,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Event {
+    pub(crate) namespace: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What an Event says of its subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Saying<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) reason: &'static str,
+    pub(crate) note: &'a str,
+    pub(crate) time: Timestamp,
+    /// What makes its name differ from those of other Events of the pod: the same is the same Event,
+    /// told by however many daemons and however often.
+    pub(crate) key: &'a str,
+}
+
+/// `type` of an Event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Normal,
+    Warning,
 }
 
 impl Subject {
+    /// A pod, or a container of it.
+    pub(crate) fn of_pod(pod: &Pod, container: Option<&str>) -> Self {
+        Self {
+            namespace: pod.namespace.to_string(),
+            name: pod.name.to_string(),
+            uid: pod.config_hash.unwrap_or(pod.uid).to_string(),
+            field_path: container.and_then(|name| field_path(name, Some(pod))),
+        }
+    }
+
     /// Absent for a pod that is not known by name.
     pub(super) fn of(settled: &Settled, pod: Option<&Pod>) -> Option<Self> {
         let reference = settled.kill.pod.as_ref()?;
@@ -68,38 +97,55 @@ fn field_path(name: &str, pod: Option<&Pod>) -> Option<String> {
     Some(format!("spec.{list}{{{name}}}"))
 }
 
-/// The Event that says `note`.
+/// The Event of an OOM event, which says `note`.
 pub(super) fn event(settled: &Settled, subject: &Subject, note: &str, node: &str) -> Event {
     let kill = &settled.kill.kill;
     let reason = match settled.outcome {
         Outcome::Died => "OOMKilled",
         Outcome::Survived => "ProcessOOMKilled",
     };
-    let mut object = json!({"apiVersion": "v1", "kind": "Pod", "namespace": subject.namespace,
+    let saying = Saying {
+        kind: Kind::Warning,
+        reason,
+        note,
+        time: kill.time,
+        key: &kill.id,
+    };
+    saying.of(subject, node)
+}
+
+impl Saying<'_> {
+    /// The Event, as told by this node.
+    pub(crate) fn of(&self, subject: &Subject, node: &str) -> Event {
+        let mut object = json!({"apiVersion": "v1", "kind": "Pod", "namespace": subject.namespace,
         "name": subject.name, "uid": subject.uid});
-    if let Some(field_path) = &subject.field_path {
-        object["fieldPath"] = json!(field_path);
-    }
-    let time = seconds(kill.time);
-    let event: Value = json!({
-        "apiVersion": "v1", "kind": "Event",
-        "metadata": {"namespace": subject.namespace, "name": name(&subject.name, &kill.id)},
-        "involvedObject": object,
-        "type": "Warning", "reason": reason, "message": note,
-        "firstTimestamp": time, "lastTimestamp": time, "count": 1,
-        "source": {"component": COMPONENT, "host": node},
-        "reportingComponent": COMPONENT, "reportingInstance": node,
-    });
-    Event {
-        namespace: subject.namespace.clone(),
-        body: event.to_string().into_bytes(),
+        if let Some(field_path) = &subject.field_path {
+            object["fieldPath"] = json!(field_path);
+        }
+        let time = seconds(self.time);
+        let kind = match self.kind {
+            Kind::Normal => "Normal",
+            Kind::Warning => "Warning",
+        };
+        let event: Value = json!({
+            "apiVersion": "v1", "kind": "Event",
+            "metadata": {"namespace": subject.namespace, "name": name(&subject.name, self.key)},
+            "involvedObject": object,
+            "type": kind, "reason": self.reason, "message": self.note,
+            "firstTimestamp": time, "lastTimestamp": time, "count": 1,
+            "source": {"component": COMPONENT, "host": node},
+            "reportingComponent": COMPONENT, "reportingInstance": node,
+        });
+        Event {
+            namespace: subject.namespace.clone(),
+            body: event.to_string().into_bytes(),
+        }
     }
 }
 
-/// The pod's name and the kill's id: the same kill is the same Event, told by however many daemons
-/// and however often.
-fn name(pod: &str, kill: &str) -> String {
-    let kill: String = kill
+/// The pod's name and the key, such as a kill's id.
+fn name(pod: &str, key: &str) -> String {
+    let kill: String = key
         .chars()
         .map(|c| c.to_ascii_lowercase())
         .filter(|c| c.is_ascii_digit() || c.is_ascii_lowercase() || *c == '-')

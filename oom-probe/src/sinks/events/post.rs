@@ -25,14 +25,14 @@ const AGAIN: Duration = Duration::from_secs(600);
 
 /// Takes Events and never waits.
 #[derive(Debug)]
-pub(super) struct Poster {
+pub(crate) struct Poster {
     queue: mpsc::Sender<Event>,
     task: JoinHandle<()>,
     full: bool,
 }
 
 impl Poster {
-    pub(super) fn start(client: Client) -> Self {
+    pub(crate) fn start(client: Client) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE);
         Self {
             queue,
@@ -42,7 +42,7 @@ impl Poster {
     }
 
     /// Queues an Event, or drops it where too many wait.
-    pub(super) fn post(&mut self, event: Event) {
+    pub(crate) fn post(&mut self, event: Event) {
         let full = self.queue.try_send(event).is_err();
         if full && !self.full {
             tracing::warn!("{QUEUE} Kubernetes Events wait to be sent; further ones are dropped");
@@ -51,7 +51,7 @@ impl Poster {
     }
 
     /// Sends what is queued, for that long.
-    pub(super) async fn finish(self, within: Duration) {
+    pub(crate) async fn finish(self, within: Duration) {
         let Self {
             queue, mut task, ..
         } = self;

@@ -14,7 +14,7 @@ const USER_HZ: f64 = 100.0;
 
 /// Reads `/proc/self` with each scrape.
 #[derive(Debug)]
-pub(super) struct ProcessCollector {
+pub(crate) struct ProcessCollector {
     start_time_seconds: Option<f64>,
 }
 
@@ -34,7 +34,8 @@ struct Memory {
 }
 
 impl ProcessCollector {
-    pub(super) fn new() -> Self {
+    /// The start time is read now.
+    pub(crate) fn new() -> Self {
         Self {
             start_time_seconds: start_time(),
         }
