@@ -1,7 +1,9 @@
 //! The daemon under test.
 
 use std::fs::{self, File};
+use std::io;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -40,6 +42,8 @@ impl Daemon {
         let log = directory.join("daemon.log");
         let create =
             |path: &Path| File::create(path).map_err(|e| format!("{}: {e}", path.display()));
+        // SAFETY: between fork and exec only prctl(2) runs, which takes no pointer here.
+        unsafe { command.pre_exec(end_with_parent) };
         let mut child = command
             .args(["--listen", "127.0.0.1:0", "--output", "json"])
             .args(["--no-pin", "--history", "5000"])
@@ -86,6 +90,24 @@ impl Daemon {
         http::get(self.address, path).unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
     }
 
+    /// Where it serves.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The same for `oom-probe kills`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops it where it is, as if it had no time, or lets it go on.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        let signal = if frozen { libc::SIGSTOP } else { libc::SIGCONT };
+        // SAFETY: kill(2) takes no pointer; the pid is that of a child not yet reaped.
+        let sent = unsafe { libc::kill(self.child.id().cast_signed(), signal) };
+        assert_eq!(sent, 0);
+    }
+
     /// What it said on standard error.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
@@ -112,6 +134,15 @@ impl Daemon {
             assert!(Instant::now() < deadline, "SIGTERM did not end the daemon");
             thread::sleep(PAUSE);
         }
+    }
+}
+
+/// A test that hangs is given up, and leaves nothing running.
+fn end_with_parent() -> io::Result<()> {
+    // SAFETY: prctl(2) with this option takes a number alone.
+    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -7,23 +7,38 @@
 //! Programs come from `OOM_PROBE_BIN` and `HOG_BIN`, else from the directory above this test's own;
 //! `OOM_PROBE_VM` names the emulated machine. Arguments are parts of the names of scenarios to run.
 
+#[expect(
+    dead_code,
+    reason = "the scripted API server can do more than is needed here"
+)]
+#[path = "../apiserver/mod.rs"]
+mod apiserver;
 mod books;
 mod case;
+mod container;
 mod daemon;
 mod expect;
 mod harness;
 mod http;
 mod kernel_log;
+mod kubelet;
 mod metrics;
+#[expect(dead_code, reason = "other tests ask Prometheus for more")]
+#[path = "../prometheus/mod.rs"]
+mod prometheus;
 mod scenarios;
 mod world;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let filters: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'))
-        .collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, rest @ ..] = &arguments[..]
+        && first == container::AS_SHELL
+    {
+        return container::be_shell(rest);
+    }
+    let is_filter = |argument: &&String| !argument.starts_with('-');
+    let filters: Vec<String> = arguments.iter().filter(is_filter).cloned().collect();
     harness::run(&filters)
 }

@@ -33,6 +33,24 @@ impl Metrics {
             .sum()
     }
 
+    /// How many series of a metric have all of these `label="value"`.
+    pub(crate) fn count(&self, name: &str, labels: &[String]) -> usize {
+        self.series(name)
+            .filter(|(series, _)| labels.iter().all(|label| series.contains(label)))
+            .count()
+    }
+
+    /// The counters with labels that begin so and are not 0.
+    pub(crate) fn counted(&self, prefix: &str) -> Vec<(String, u64)> {
+        self.0
+            .iter()
+            .filter(|(series, value)| {
+                series.starts_with(prefix) && series.contains("_total{") && **value > 0.0
+            })
+            .map(|(series, value)| (series.clone(), *value as u64))
+            .collect()
+    }
+
     /// The value of a label on a metric's only series.
     pub(crate) fn label(&self, name: &str, label: &str) -> String {
         let (series, _) = self

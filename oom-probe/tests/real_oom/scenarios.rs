@@ -4,7 +4,9 @@ mod group;
 mod lowest;
 mod machine;
 mod places;
+mod pods;
 mod rung;
+mod scraped;
 mod shared;
 mod single;
 mod start;
@@ -63,6 +65,9 @@ pub(crate) const ALL: &[Scenario] = &[
         &[OwnMachine, TwoNodes],
         machine::cpuset_bound,
     ),
+    any("pods of every kind", pods::kinds),
+    any("pods that change", pods::changes),
+    any("scraped by Prometheus", scraped::scraped),
     any("exposition", rung::exposition),
     any("log and API agree", rung::log_and_api_agree),
     any("hidden kill", rung::hidden_kill),

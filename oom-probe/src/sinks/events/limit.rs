@@ -36,9 +36,9 @@ pub(super) struct Limiter {
     bucket: Bucket,
 }
 
+/// By the pod's UID: one that comes back under its name is another object, with Events of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Container {
-    namespace: String,
     pod: String,
     field_path: Option<String>,
 }
@@ -109,8 +109,7 @@ impl Limiter {
 impl Container {
     fn of(subject: &Subject) -> Self {
         Self {
-            namespace: subject.namespace.clone(),
-            pod: subject.name.clone(),
+            pod: subject.uid.clone(),
             field_path: subject.field_path.clone(),
         }
     }
@@ -202,6 +201,17 @@ mod tests {
                 "{container}"
             );
         }
+    }
+
+    #[test]
+    fn a_pod_that_comes_back_under_its_name_does_not_wait_for_the_one_before() {
+        let (mut limiter, now) = (Limiter::default(), start());
+        assert!(limiter.admit(candidate("cart", 1), now).is_some());
+        let mut back = candidate("cart", 2);
+        let (_, subject) = Arc::get_mut(&mut back).unwrap();
+        subject.uid = "another".to_owned();
+        assert!(limiter.admit(back, now).is_some());
+        assert!(limiter.admit(candidate("cart", 3), now).is_none());
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) struct Subject {
     pub(crate) namespace: String,
     pub(crate) name: String,
     /// What the kubelet calls the pod by.
-    uid: String,
+    pub(super) uid: String,
     /// The container in the pod's spec.
     pub(crate) field_path: Option<String>,
 }

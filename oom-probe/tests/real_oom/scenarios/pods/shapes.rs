@@ -1,0 +1,63 @@
+//! Pods as API servers send them: whole objects of several versions, and small ones.
+
+use serde_json::{Value, json};
+
+use crate::apiserver::pods::PodJson;
+
+/// Whole objects, from `tests/fixtures/pods`.
+macro_rules! fixture {
+    ($name:literal) => {
+        include_str!(concat!("../../../fixtures/pods/", $name))
+    };
+}
+pub(super) const BOUND: &str = fixture!("bound-1.31.json");
+pub(super) const CRONJOB: &str = fixture!("cronjob-docker-1.30.json");
+pub(super) const DEPLOYMENT: &str = fixture!("deployment-containerd-1.33.json");
+pub(super) const EPHEMERAL: &str = fixture!("ephemeral-crio-1.35.json");
+pub(super) const STATIC: &str = fixture!("static-containerd-1.28.json");
+
+pub(super) fn whole(text: &str) -> PodJson {
+    PodJson(serde_json::from_str(text).unwrap())
+}
+
+/// Says of a container in a list of statuses that it has just started.
+pub(super) fn starts(mut pod: PodJson, list: &str, name: &str) -> PodJson {
+    let statuses = pod.0["status"][list].as_array_mut().unwrap();
+    let status = statuses.iter_mut().find(|status| status["name"] == name);
+    status.unwrap()["state"] = running();
+    pod
+}
+
+/// As the kubelet tells it, to the second.
+fn running() -> Value {
+    let now = jiff::Timestamp::now().as_second();
+    let now = jiff::Timestamp::from_second(now).unwrap();
+    json!({"running": {"startedAt": now}})
+}
+
+/// What the kubelet calls the pod by.
+pub(super) fn uid(pod: &PodJson) -> String {
+    let metadata = &pod.0["metadata"];
+    let hash = &metadata["annotations"]["kubernetes.io/config.hash"];
+    let uid = hash.as_str().or(metadata["uid"].as_str());
+    uid.unwrap().to_owned()
+}
+
+/// The id of a container's run without the runtime's name, from a list of statuses.
+pub(super) fn id(pod: &PodJson, list: &str, name: &str) -> String {
+    let statuses = pod.0["status"][list].as_array().unwrap();
+    let status = statuses.iter().find(|status| status["name"] == name);
+    bare(&status.unwrap()["containerID"])
+}
+
+/// That of the run before it.
+pub(super) fn last_id(pod: &PodJson, name: &str) -> String {
+    let statuses = pod.0["status"]["containerStatuses"].as_array().unwrap();
+    let status = statuses.iter().find(|status| status["name"] == name);
+    bare(&status.unwrap()["lastState"]["terminated"]["containerID"])
+}
+
+fn bare(id: &Value) -> String {
+    let id = id.as_str().and_then(|id| id.split_once("://"));
+    id.unwrap().1.to_owned()
+}
