@@ -1,5 +1,5 @@
 //! Provides `OUT_DIR/oom-probe.o`, the kernel programs, and says in `OOM_PROBE_EBPF_KIND` where
-//! they came from; `OOM_PROBE_COMMIT` is the commit for `--version`.
+//! they came from; `OOM_PROBE_COMMIT` and `OOM_PROBE_COMMIT_DATE` are the commit for `--version`.
 
 #[path = "build/ebpf.rs"]
 mod ebpf;
@@ -19,8 +19,9 @@ const OBJECT: &str = "OOM_PROBE_EBPF_OBJECT";
 const TOOLCHAIN: &str = "OOM_PROBE_EBPF_TOOLCHAIN";
 const TARGET_DIR: &str = "OOM_PROBE_EBPF_TARGET_DIR";
 const CACHE: &str = "OOM_PROBE_CACHE";
-/// For builds without a repository, such as a container image's.
+/// For builds without a repository, such as a container image's: the commit, short, and its date.
 const COMMIT: &str = "OOM_PROBE_COMMIT";
+const DATE: &str = "OOM_PROBE_COMMIT_DATE";
 
 fn main() -> ExitCode {
     match run() {
@@ -73,7 +74,10 @@ fn run() -> Result<(), String> {
         Plan::Refuse(message) => return Err(message.clone()),
     }
     println!("cargo::rustc-env=OOM_PROBE_EBPF_KIND={}", plan.kind());
-    println!("cargo::rustc-env=OOM_PROBE_COMMIT={}", commit(workspace));
+    let (commit, date) = commit(workspace);
+    println!("cargo::rustc-env={COMMIT}={commit}");
+    println!("cargo::rustc-env={DATE}={date}");
+    println!("cargo::rustc-env=OOM_PROBE_ARCH={target_arch}");
     Ok(())
 }
 
@@ -142,20 +146,24 @@ fn cache_dir() -> Option<PathBuf> {
     Some(base.join("oom-probe"))
 }
 
-/// The commit that is checked out, short; `unknown` in a source archive, and in a debug build,
+/// The commit that is checked out, short, and its day: never the build's, so that a build of one
+/// commit is the same whenever it is made. `unknown` in a source archive, and in a debug build,
 /// which would otherwise be compiled again after every commit.
-fn commit(workspace: &Path) -> String {
+fn commit(workspace: &Path) -> (String, String) {
+    let unknown = || "unknown".to_owned();
+    let date = user_variable(DATE);
     if let Some(commit) = user_variable(COMMIT) {
-        return commit;
+        return (commit, date.unwrap_or_else(unknown));
     }
     if env::var("PROFILE").as_deref() != Ok("release") {
-        return "unknown".into();
+        return (unknown(), unknown());
     }
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
             .arg("-C")
             .arg(workspace)
             .args(arguments)
+            .env("TZ", "UTC")
             .output()
             .ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
@@ -174,5 +182,19 @@ fn commit(workspace: &Path) -> String {
             }
         }
     }
-    git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".into())
+    let show = |format| {
+        git(&[
+            "show",
+            "--no-patch",
+            "--date=format-local:%Y-%m-%d",
+            format,
+            "HEAD",
+        ])
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]);
+    (
+        commit.unwrap_or_else(unknown),
+        date.or_else(|| show("--format=%cd"))
+            .unwrap_or_else(unknown),
+    )
 }

@@ -40,7 +40,7 @@ pub(crate) fn compile(
         .env("RUSTC_BOOTSTRAP", "1")
         .env(
             "CARGO_ENCODED_RUSTFLAGS",
-            plan::encoded_rustflags(target_arch, bpf_linker),
+            plan::encoded_rustflags(target_arch, bpf_linker, &renamed(workspace, rustc)),
         )
         .env("CARGO_TERM_COLOR", "never");
 
@@ -60,6 +60,21 @@ pub(crate) fn compile(
         println!("cargo::warning={line}");
     }
     Ok(target_dir.join("bpfel-unknown-none/release/oom-probe"))
+}
+
+/// Directories whose place differs from machine to machine, and what the object calls them.
+fn renamed(workspace: &Path, rustc: &Path) -> Vec<(PathBuf, &'static str)> {
+    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"));
+    let cargo = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home);
+    let sysroot = Command::new(rustc).args(["--print", "sysroot"]).output();
+    let sysroot = sysroot
+        .ok()
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .map(|path| PathBuf::from(path.trim()).join("lib/rustlib/src/rust"));
+    let mut renamed = vec![(workspace.to_owned(), "oom-probe")];
+    renamed.extend(cargo.map(|path| (path, "cargo")));
+    renamed.extend(sysroot.map(|path| (path, "rust")));
+    renamed
 }
 
 /// Cargo's account of its progress, which would drown what the compiler says.

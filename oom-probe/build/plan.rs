@@ -169,9 +169,15 @@ pub(crate) fn cargo_arguments(log_feature: bool, target_dir: &Path) -> Vec<Strin
     arguments
 }
 
-/// `CARGO_ENCODED_RUSTFLAGS` of the inner build; the separator lets paths hold spaces.
-pub(crate) fn encoded_rustflags(target_arch: &str, bpf_linker: &Path) -> String {
-    [
+/// `CARGO_ENCODED_RUSTFLAGS` of the inner build; the separator lets paths hold spaces. The object's
+/// BTF names source files: `renamed` are directories and what they are called instead, so that the
+/// object does not depend on where it was built.
+pub(crate) fn encoded_rustflags(
+    target_arch: &str,
+    bpf_linker: &Path,
+    renamed: &[(PathBuf, &str)],
+) -> String {
+    let flags = [
         // Register and calling conventions of the machine whose kernel runs the programs:
         // aya-ebpf chooses its pt_regs by it.
         format!("--cfg=bpf_target_arch=\"{target_arch}\""),
@@ -180,6 +186,10 @@ pub(crate) fn encoded_rustflags(target_arch: &str, bpf_linker: &Path) -> String 
         "-Clink-arg=--btf".into(),
         format!("-Clinker={}", bpf_linker.display()),
         format!("-Ctarget-cpu={TARGET_CPU}"),
-    ]
-    .join("\x1f")
+    ];
+    let renamed = renamed
+        .iter()
+        .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()));
+    let flags: Vec<_> = flags.into_iter().chain(renamed).collect();
+    flags.join("\x1f")
 }

@@ -18,11 +18,16 @@ use crate::{
     sinks::{containers::MAX_CONTAINERS, events, log},
 };
 
-/// Version, commit, and where the kernel programs come from.
+/// Version, commit with its date, and what was built: for which machine, and where its kernel
+/// programs come from.
 const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
-    " (",
+    " (commit ",
     env!("OOM_PROBE_COMMIT"),
+    " of ",
+    env!("OOM_PROBE_COMMIT_DATE"),
+    ", ",
+    env!("OOM_PROBE_ARCH"),
     ", kernel programs: ",
     env!("OOM_PROBE_EBPF_KIND"),
     ")"

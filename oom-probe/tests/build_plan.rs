@@ -195,9 +195,11 @@ fn the_log_feature_of_the_daemon_is_that_of_the_programs() {
 
 #[test]
 fn rustflags_keep_paths_with_spaces_whole() {
-    let flags = plan::encoded_rustflags("aarch64", Path::new("/a b/bpf-linker"));
+    let renamed = [(PathBuf::from("/c d"), "oom-probe")];
+    let flags = plan::encoded_rustflags("aarch64", Path::new("/a b/bpf-linker"), &renamed);
     let flags: Vec<_> = flags.split('\x1f').map(String::from).collect();
     assert!(flags.contains(&"-Clinker=/a b/bpf-linker".into()));
     assert!(flags.contains(&"--cfg=bpf_target_arch=\"aarch64\"".into()));
     assert!(flags.contains(&format!("-Ctarget-cpu={TARGET_CPU}")));
+    assert!(flags.contains(&"--remap-path-prefix=/c d=oom-probe".into()));
 }

@@ -1,11 +1,14 @@
 //! `cargo xtask build`: the release binaries, kernel programs included.
 
 use std::path::PathBuf;
+use std::process::Command;
+use std::{env, iter};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args as ClapArgs;
 
-use crate::{cmd, toolchain};
+use crate::source::Source;
+use crate::{cmd, cross, toolchain};
 
 /// What to build, and how.
 #[derive(Debug, Default, ClapArgs)]
@@ -21,6 +24,12 @@ pub(crate) struct Args {
     link_static: bool,
 }
 
+/// Directories of this machine that would show in a binary, and what they are called there.
+const WORKSPACE: &str = "oom-probe";
+const TARGET: &str = "oom-probe/target";
+const CARGO: &str = "cargo";
+const RUST: &str = "rust";
+
 impl Args {
     /// What the real-OOM tests run, here and in the emulated machines: one build for both.
     pub(crate) fn for_tests() -> Self {
@@ -29,10 +38,18 @@ impl Args {
             ..Self::default()
         }
     }
+
+    /// What goes into an image.
+    pub(crate) fn portable(triple: &str) -> Self {
+        Self {
+            target: Some(triple.to_owned()),
+            ..Self::for_tests()
+        }
+    }
 }
 
 /// Where the binaries are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Built {
     pub(crate) oom_probe: PathBuf,
     pub(crate) hog: PathBuf,
@@ -59,10 +76,10 @@ pub(crate) fn build(args: &Args) -> Result<Built> {
     let triple = triple(args);
     if let Some(triple) = &triple {
         cargo.args(["--target", triple]);
+        cross::configure(&mut cargo, triple)?;
     }
     if args.link_static {
-        // Only with an explicit target do the flags leave build scripts and proc macros alone.
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+        portable(&mut cargo)?;
     }
     cmd::run(&mut cargo)?;
 
@@ -92,9 +109,58 @@ pub(crate) fn hog() -> Result<PathBuf> {
     Ok(cmd::target_dir().join("release/hog"))
 }
 
+/// Makes a build with an explicit target give static binaries that are the same, byte for byte,
+/// wherever and whenever this commit is built. Only with an explicit target do the flags leave
+/// build scripts and proc macros alone.
+///
+/// # Errors
+/// The source's time is not to be told.
+pub(crate) fn portable(cargo: &mut Command) -> Result<()> {
+    let source = Source::of_workspace()?;
+    cargo
+        .env("CARGO_ENCODED_RUSTFLAGS", static_flags(&local_paths()))
+        .env("OOM_PROBE_COMMIT", source.commit())
+        .env("OOM_PROBE_COMMIT_DATE", source.date());
+    Ok(())
+}
+
+/// Paths that a compiler writes into what it builds, and what they are called instead.
+pub(crate) fn local_paths() -> Vec<(PathBuf, &'static str)> {
+    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"));
+    let cargo = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home);
+    let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    let sysroot = rustc
+        .current_dir(cmd::workspace())
+        .args(["--print", "sysroot"])
+        .output();
+    let sysroot = sysroot
+        .ok()
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .map(|path| PathBuf::from(path.trim()).join("lib/rustlib/src/rust"));
+    let mut paths = vec![
+        (cmd::workspace().to_owned(), WORKSPACE),
+        (cmd::target_dir(), TARGET),
+    ];
+    paths.extend(cargo.map(|path| (path, CARGO)));
+    paths.extend(sysroot.map(|path| (path, RUST)));
+    paths
+}
+
+/// `CARGO_ENCODED_RUSTFLAGS`: the separator lets paths hold spaces. Of several prefixes that fit
+/// the compiler takes the last.
+fn static_flags(paths: &[(PathBuf, &str)]) -> String {
+    let renamed = paths
+        .iter()
+        .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()));
+    iter::once("-Ctarget-feature=+crt-static".to_owned())
+        .chain(renamed)
+        .collect::<Vec<_>>()
+        .join("\x1f")
+}
+
 /// The target triple to name to cargo; none for the host's plain build.
 fn triple(args: &Args) -> Option<String> {
-    let host = || format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let host = || format!("{}-unknown-linux-gnu", env::consts::ARCH);
     args.target.clone().or_else(|| args.link_static.then(host))
 }
 
@@ -113,4 +179,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_static_build_names_no_directory_of_this_machine() {
+        let paths = [(PathBuf::from("/home/me/oom probe"), WORKSPACE)];
+        assert_eq!(
+            static_flags(&paths).split('\x1f').collect::<Vec<_>>(),
+            [
+                "-Ctarget-feature=+crt-static",
+                "--remap-path-prefix=/home/me/oom probe=oom-probe"
+            ]
+        );
+    }
 }

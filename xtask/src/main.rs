@@ -3,11 +3,15 @@
 mod bench;
 mod cmd;
 mod compile;
+mod containers;
+mod cross;
 mod debian;
 mod hog;
+mod image;
 mod lint;
 mod report;
 mod run;
+mod source;
 mod sudo;
 mod test;
 mod toolchain;
@@ -32,6 +36,8 @@ enum Job {
     Build(compile::Args),
     /// Build and run `oom-probe run` on this machine, unpinned.
     Run(run::Args),
+    /// Write OCI archives of the daemon and of the hog, for `ctr`, `docker` and `kind` to load.
+    Image(image::Args),
     /// Make a real OOM kill in a cgroup of its own.
     Hog(hog::Args),
     /// Run the unit tests, the lints, the real-OOM tests and the emulated machines.
@@ -42,6 +48,8 @@ enum Job {
     Bench(bench::Args),
     /// Get the programs that tests run, and print where they are, for a PATH.
     Tools,
+    /// Run the images in a containerd of their own, with real OOM kills; needs root.
+    ContainerTest(containers::Args),
     /// Run the real-OOM test on real kernels, each in an emulated machine.
     VmTest(vm::Args),
 }
@@ -51,11 +59,13 @@ impl Job {
         match self {
             Self::Build(args) => compile::run(args).map(|()| ExitCode::SUCCESS),
             Self::Run(args) => run::run(args),
+            Self::Image(args) => image::run(args).map(|()| ExitCode::SUCCESS),
             Self::Hog(args) => hog::run(args),
             Self::Test(args) => test::run(args),
             Self::Lint => Ok(lint::run()),
             Self::Bench(args) => bench::run(args),
             Self::Tools => tools::run().map(|()| ExitCode::SUCCESS),
+            Self::ContainerTest(args) => containers::run(args).map(|()| ExitCode::SUCCESS),
             Self::VmTest(args) => vm::run(args).map(|()| ExitCode::SUCCESS),
         }
     }

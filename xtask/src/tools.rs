@@ -84,7 +84,7 @@ fn get(tools: &[&Tool], cache: &Path, root: impl Fn(&Tool) -> PathBuf) -> Result
     let archive = Archive {
         mirror: mirror.as_deref(),
         suites: &[SUITE],
-        architecture: architecture()?,
+        architecture: debian::architecture()?,
     };
     let apt = Apt::open(&cache.join("apt"), archive)?;
     for (tool, package) in tools.iter().zip(apt.download(&names)?) {
@@ -96,13 +96,4 @@ fn get(tools: &[&Tool], cache: &Path, root: impl Fn(&Tool) -> PathBuf) -> Result
         }
     }
     Ok(())
-}
-
-/// This machine's, in Debian's words.
-fn architecture() -> Result<&'static str> {
-    match env::consts::ARCH {
-        "x86_64" => Ok("amd64"),
-        "aarch64" => Ok("arm64"),
-        other => bail!("no Debian architecture is known for {other}"),
-    }
 }

@@ -5,14 +5,54 @@ mod apt;
 mod mirror;
 mod suite;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 pub(crate) use apt::{Apt, Archive, output};
 pub(crate) use suite::Suite;
+
+use crate::toolchain;
+
+/// The directory that these packages of a suite, and nothing that they depend on, are unpacked in,
+/// under the name `name`; got once.
+///
+/// # Errors
+/// There is no apt here, or it cannot get them.
+pub(crate) fn unpacked(suite: Suite, name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let cache = toolchain::cache_dir()?.join("debian");
+    let root = cache.join(suite.name()).join(name);
+    if !root.exists() {
+        eprintln!(
+            "xtask: getting {name} from Debian's packages into {}, once",
+            root.display()
+        );
+        let mirror = env::var("OOM_PROBE_DEBIAN_MIRROR").ok();
+        let archive = Archive {
+            mirror: mirror.as_deref(),
+            suites: &[suite],
+            architecture: architecture()?,
+        };
+        let apt = Apt::open(&cache.join("apt").join(suite.name()), archive)?;
+        let names: Vec<_> = packages.iter().map(ToString::to_string).collect();
+        unpack(&apt.download(&names)?, &root)?;
+    }
+    Ok(root)
+}
+
+/// This machine's, in Debian's words.
+///
+/// # Errors
+/// Debian has no word for it, or it is not known here.
+pub(crate) fn architecture() -> Result<&'static str> {
+    match env::consts::ARCH {
+        "x86_64" => Ok("amd64"),
+        "aarch64" => Ok("arm64"),
+        other => bail!("no Debian architecture is known for {other}"),
+    }
+}
 
 /// Unpacks packages into `root`, which appears only once it is whole: an interrupted run leaves no
 /// half of one. The package files are removed.

@@ -10,7 +10,7 @@ use clap::Parser;
 
 use crate::compile::{self, Built};
 use crate::report::{Counts, Outcome, Report};
-use crate::{cmd, lint, toolchain, tools, vm};
+use crate::{cmd, containers, lint, toolchain, tools, vm};
 
 /// The tests that make real OOM kills: they need root, and the first one the built programs.
 const REAL: [&str; 2] = ["real_oom", "real_kills"];
@@ -81,6 +81,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     report.step("real OOM kills", || {
         run(real, &|built| real_oom(built, &path, filter))
+    });
+    report.step("containers", || {
+        run(real, &|built| containers::outcome(built, filter))
     });
     if filter.is_none() {
         report.step("emulated machines", || run(machines, &emulated));
