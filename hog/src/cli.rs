@@ -3,6 +3,8 @@
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
+#[cfg(feature = "drill")]
+use crate::drill::Drill;
 use crate::growth::{Growth, grow};
 use crate::list;
 use crate::modes::{Exiting, Group, Herd, Hold, LeaderExit, Pidns, SharedMm};
@@ -16,7 +18,8 @@ use crate::signals::Signals;
 ///
 /// Run it in a cgroup with a memory limit: a container, a systemd scope, or `cargo xtask hog`.
 /// Exit codes: 0 reached --max or was told to stop, 1 failed (out of memory says so), 2 asked
-/// wrongly, 137 a child was killed.
+/// wrongly, 137 a child was killed. For the drill: 0 passed, 1 could not be done, 2 asked wrongly,
+/// 3 a criterion was missed.
 #[derive(Parser, Debug)]
 #[command(name = "hog", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -52,6 +55,9 @@ enum Mode {
     /// A service that grows when it is asked to: POST /allocate?mb=200
     #[cfg(feature = "drill")]
     Serve(Serve),
+    /// A chaos drill with a post-mortem: makes one replica of a service run out of memory
+    #[cfg(feature = "drill")]
+    Drill(Drill),
 }
 
 impl Cli {
@@ -85,6 +91,8 @@ impl Cli {
             // Its runtime takes the signals.
             #[cfg(feature = "drill")]
             Mode::Serve(mode) => mode.run(),
+            #[cfg(feature = "drill")]
+            Mode::Drill(mode) => mode.run(),
         }
     }
 }

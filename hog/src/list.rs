@@ -59,6 +59,13 @@ const MODES: &[[&str; 4]] = &[
         "It, once what it was asked for is more than its limit.",
         "curl -X POST localhost:8080/allocate?mb=200",
     ],
+    #[cfg(feature = "drill")]
+    [
+        "drill",
+        "A chaos drill: one of two replicas of a service grows, a client keeps asking both.",
+        "That replica. The report has timeline, memory curve, evidence and verdict.",
+        "hog drill",
+    ],
 ];
 
 pub(crate) fn modes() -> Table {

@@ -1,6 +1,8 @@
 //! Makes real OOM kills on purpose, in every shape: see `hog --list`.
 
 mod cli;
+#[cfg(feature = "drill")]
+mod drill;
 mod failure;
 mod growth;
 mod list;

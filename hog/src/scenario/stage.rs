@@ -55,6 +55,16 @@ impl Stage {
             .map(|(container, cgroup)| (*container, cgroup))
     }
 
+    /// One container and its cgroup, by its place in the scenario.
+    ///
+    /// # Panics
+    /// The scenario has no such container.
+    #[must_use]
+    pub fn container(&self, index: usize) -> (&'static Container, &Cgroup) {
+        let (container, cgroup) = &self.containers[index];
+        (container, cgroup)
+    }
+
     /// OOM kills that the kernel has counted in the containers.
     ///
     /// # Errors
