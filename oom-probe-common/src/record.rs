@@ -13,7 +13,7 @@ pub const COMM_LEN: usize = 16;
 /// The longest name of a cgroup directory: `NAME_MAX`.
 pub const NAME_MAX: usize = 255;
 /// Levels of one cgroup path that are looked at; deeper paths are marked [`flag::TRUNCATED`].
-pub const MAX_LEVELS: usize = 24;
+pub const MAX_LEVELS: usize = 16;
 /// Bytes for the levels of both paths together.
 pub const LEVELS_BYTES: usize = 4096;
 /// The largest record.
