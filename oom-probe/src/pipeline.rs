@@ -270,7 +270,7 @@ impl Pipeline {
     fn kill(&mut self, killed: Killed) {
         let Killed { kill, opens_event } = killed;
         if opens_event {
-            self.sinks.metrics.oom_events(kill.limit).inc();
+            self.sinks.metrics.oom_event(kill.limit, kill.time);
         }
         self.observe(&kill);
         let (limit, role) = (kill.limit, kill.role);

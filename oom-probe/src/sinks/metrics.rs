@@ -7,8 +7,10 @@ pub mod node;
 pub(crate) mod process;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -31,6 +33,7 @@ const CAPTURE_BUCKETS: [f64; 11] = [
 pub struct Metrics {
     kills: Family<KillLabels, Counter>,
     oom_events: Family<LimitLabels, Counter>,
+    last_oom_event: Family<LimitLabels, Gauge<f64, AtomicU64>>,
     attributions: Family<AttributionLabels, Counter>,
     capture_duration: Histogram,
     armed: Gauge,
@@ -94,6 +97,7 @@ impl Metrics {
         let metrics = Self {
             kills: Family::default(),
             oom_events: Family::default(),
+            last_oom_event: Family::default(),
             attributions: Family::default(),
             capture_duration: Histogram::new(CAPTURE_BUCKETS),
             armed: Gauge::default(),
@@ -120,6 +124,7 @@ impl Metrics {
         let Self {
             kills,
             oom_events,
+            last_oom_event,
             attributions,
             capture_duration,
             armed,
@@ -143,6 +148,7 @@ impl Metrics {
 
         registry.register("oom_probe_kills", "Processes killed by the kernel's OOM killer", kills.clone());
         registry.register("oom_probe_oom_events", "Runs of the kernel's OOM killer that chose a victim", oom_events.clone());
+        registry.register("oom_probe_last_oom_event_timestamp_seconds", "When the OOM killer last chose a victim", last_oom_event.clone());
         registry.register("oom_probe_attributions", "Kills by the way their pod was found", attributions.clone());
         registry.register("oom_probe_exiting_marks", "Marks of tasks that were dying anyway: no kills", exiting_marks.clone());
         registry.register("oom_probe_records_received", "Records taken from the ring buffer", records_received.clone());
@@ -169,6 +175,16 @@ impl Metrics {
     /// One series of `oom_probe_oom_events_total`.
     pub fn oom_events(&self, limit: Limit) -> Counter {
         self.oom_events.get_or_create_owned(&LimitLabels { limit })
+    }
+
+    /// Counts an OOM event at its time. The time is what alerts stand on: it also shows an event
+    /// that was counted before the first scrape, and one that is older than the alert looks back.
+    pub fn oom_event(&self, limit: Limit, time: Timestamp) {
+        self.oom_events(limit).inc();
+        let last = self
+            .last_oom_event
+            .get_or_create_owned(&LimitLabels { limit });
+        last.set(time.as_duration().as_secs_f64());
     }
 
     /// One series of `oom_probe_attributions_total`.
@@ -301,8 +317,13 @@ mod tests {
         }
         metrics.attributions(Attribution::Live).inc();
         metrics.attributions(Attribution::Host).inc();
-        metrics.oom_events(Limit::Container).inc();
+        let time = Timestamp::from_microsecond(1_763_640_224_120_456).unwrap();
+        metrics.oom_event(Limit::Container, time);
         let text = scrape(&registry);
+        assert_eq!(
+            series(&text, "oom_probe_last_oom_event_timestamp_seconds"),
+            [r#"oom_probe_last_oom_event_timestamp_seconds{limit="container"} 1763640224.120456"#]
+        );
         let counted: Vec<_> = text.lines().filter(|line| line.ends_with(" 1")).collect();
         for line in [
             r#"oom_probe_kills_total{scope="pod",limit="container",role="primary"} 1"#,
