@@ -13,6 +13,7 @@ use crate::{
     doctor::DoctorArgs,
     kernel::{btf::KERNEL_BTF, ring::RingSize},
     kills::KillsArgs,
+    mount_bpffs::MountBpffsArgs,
     oom_group::OomGroupArgs,
     pods::connect,
     sinks::{containers::MAX_CONTAINERS, events, log},
@@ -53,6 +54,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Keep memory.oom.group of containers as their pods' annotations ask for
     OomGroup(OomGroupArgs),
+    /// Mount a bpffs where a node has none
+    MountBpffs(MountBpffsArgs),
 }
 
 /// The flags of `oom-probe run`.

@@ -17,6 +17,7 @@ pub mod kill;
 pub mod kills;
 pub mod labels;
 pub mod memory;
+pub mod mount_bpffs;
 pub mod oom_group;
 pub mod oom_score_adj;
 pub mod outcome;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use oom_probe::{
     cli::{self, Command},
-    daemon, doctor, kills, oom_group,
+    daemon, doctor, kills, mount_bpffs, oom_group,
 };
 
 fn main() -> ExitCode {
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Kills(args) => daemon::block_on(kills::run(args)),
         Command::Doctor(args) => doctor::run(&args),
         Command::OomGroup(args) => oom_group::run(args),
+        Command::MountBpffs(args) => mount_bpffs::run(&args).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         eprintln!("oom-probe: {error:#}");
