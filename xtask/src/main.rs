@@ -6,6 +6,7 @@ mod compile;
 mod containers;
 mod cross;
 mod debian;
+mod deploy;
 mod hog;
 mod image;
 mod lint;
@@ -38,6 +39,8 @@ enum Job {
     Run(run::Args),
     /// Write OCI archives of the daemon and of the hog, for `ctr`, `docker` and `kind` to load.
     Image(image::Args),
+    /// Render the manifests and copy the rules and the dashboard to where they are needed.
+    Deploy,
     /// Make a real OOM kill in a cgroup of its own.
     Hog(hog::Args),
     /// Run the unit tests, the lints, the real-OOM tests and the emulated machines.
@@ -64,6 +67,7 @@ impl Job {
             Self::Test(args) => test::run(args),
             Self::Lint => Ok(lint::run()),
             Self::Bench(args) => bench::run(args),
+            Self::Deploy => deploy::run().map(|()| ExitCode::SUCCESS),
             Self::Tools => tools::run().map(|()| ExitCode::SUCCESS),
             Self::ContainerTest(args) => containers::run(args).map(|()| ExitCode::SUCCESS),
             Self::VmTest(args) => vm::run(args).map(|()| ExitCode::SUCCESS),

@@ -1,0 +1,119 @@
+//! The privileges that the manifests ask for, and no more.
+
+use serde_json::{Value, json};
+
+use crate::objects::{Objects, committed, pod_specs};
+
+fn probe(objects: &Objects) -> (&Value, &Value) {
+    let (_, spec) = pod_specs(objects)
+        .find(|(name, _)| name.starts_with("apps/v1 DaemonSet "))
+        .expect("there is a DaemonSet");
+    (spec, &spec["containers"][0])
+}
+
+#[test]
+fn the_daemon_has_two_capabilities_and_nothing_else() {
+    for (file, objects) in committed() {
+        let (spec, container) = probe(&objects);
+        assert_eq!(
+            container["securityContext"],
+            json!({
+                "runAsUser": 0,
+                "runAsGroup": 0,
+                "privileged": false,
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"], "add": ["BPF", "PERFMON"]},
+            }),
+            "{file}"
+        );
+        assert_eq!(
+            spec["securityContext"]["seccompProfile"],
+            json!({"type": "RuntimeDefault"}),
+            "{file}"
+        );
+        for host in ["hostPID", "hostNetwork", "hostIPC"] {
+            assert!(spec[host].is_null(), "{file}: {host}");
+        }
+    }
+}
+
+#[test]
+fn the_daemon_may_list_and_watch_pods_and_create_events() {
+    for (file, objects) in committed() {
+        let role = &objects["rbac.authorization.k8s.io/v1 ClusterRole /oom-probe"];
+        assert_eq!(
+            role["rules"],
+            json!([
+                {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+                {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+            ]),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn the_nodes_folders_are_mounted_outside_sys_and_the_cgroups_read_only() {
+    for (file, objects) in committed() {
+        let (spec, container) = probe(&objects);
+        let paths: Vec<_> = spec["volumes"]
+            .as_array()
+            .expect("there are volumes")
+            .iter()
+            .map(|volume| volume["hostPath"]["path"].as_str().unwrap_or_default())
+            .collect();
+        assert_eq!(
+            paths,
+            ["/sys/fs/bpf", "/sys/fs/cgroup", "/var/lib/oom-probe"],
+            "{file}"
+        );
+        let mounts = container["volumeMounts"].as_array().expect("mounts");
+        for mount in mounts {
+            let path = mount["mountPath"].as_str().unwrap_or_default();
+            assert!(!path.starts_with("/sys/fs"), "{file}: {path}");
+            assert_eq!(
+                mount["name"] == "cgroup",
+                mount["readOnly"] == true,
+                "{file}: {path}"
+            );
+        }
+        let argument = |flag: &str| {
+            let prefix = format!("--{flag}=");
+            let mut arguments = container["args"].as_array().expect("arguments").iter();
+            arguments
+                .find_map(|argument| argument.as_str()?.strip_prefix(&prefix).map(String::from))
+                .unwrap_or_else(|| panic!("{file}: no --{flag}"))
+        };
+        let mounted = |path: &str| {
+            mounts.iter().any(|mount| {
+                let at = mount["mountPath"].as_str().unwrap_or("//");
+                path == at || path.starts_with(&format!("{at}/"))
+            })
+        };
+        for flag in ["pin-dir", "state-dir", "cgroup-root"] {
+            let path = argument(flag);
+            assert!(mounted(&path), "{file}: --{flag}={path} is not on the node");
+        }
+    }
+}
+
+#[test]
+fn the_probe_goes_to_every_node_that_has_a_kernel_of_its_own() {
+    for (file, objects) in committed() {
+        let (spec, container) = probe(&objects);
+        assert_eq!(
+            spec["tolerations"],
+            json!([{"operator": "Exists"}]),
+            "{file}"
+        );
+        assert_eq!(
+            spec["nodeSelector"],
+            json!({"kubernetes.io/os": "linux"}),
+            "{file}"
+        );
+        assert_eq!(spec["priorityClassName"], "system-node-critical", "{file}");
+        assert!(container["resources"]["limits"]["cpu"].is_null(), "{file}");
+        assert_eq!(container["resources"]["limits"]["memory"], "64Mi", "{file}");
+    }
+}
