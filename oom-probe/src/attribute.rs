@@ -23,7 +23,7 @@ use std::{
 };
 
 use crate::{
-    cgroup::path::Identity,
+    cgroup::{path::Identity, pod::PodUid},
     kill::{HostRef, Kill, PodRef, Record, RecordType, SCHEMA},
     labels::{Attribution, Scope},
     pods::{
@@ -77,6 +77,8 @@ pub enum Decision {
 pub struct Change {
     /// The pod as it is now.
     pub applied: Option<Arc<Pod>>,
+    /// Something about that pod is new.
+    pub changed: bool,
     /// Pods that are gone.
     pub gone: Vec<Arc<Pod>>,
     /// Parked kills whose container is known now, to be counted after the pods are applied.
@@ -96,9 +98,7 @@ impl Attributor {
 
     /// Decides whose a kill is.
     pub fn on_kill(&mut self, mut kill: Kill, now: Instant) -> Decision {
-        if let Some(identity) = below_node_root(&kill, self.config.node_root) {
-            kill.identity = identity;
-        }
+        self.identify(&mut kill);
         let scope = scope(&kill, self.config.node_root);
         match scope {
             Scope::OtherNode => return Decision::OtherNode(Box::new(kill)),
@@ -125,8 +125,13 @@ impl Attributor {
         match event {
             PodEvent::ListStarts => self.index.begin_list(),
             PodEvent::Listed(object) | PodEvent::Applied(object) => {
+                let uid = object.metadata.uid.parse().ok();
+                let before = uid.and_then(|uid| self.index.live(&uid).cloned());
                 match self.index.apply(&object, now) {
-                    Ok(pod) => change.applied = Some(pod),
+                    Ok(pod) => {
+                        change.changed = before.as_ref() != Some(&pod);
+                        change.applied = Some(pod);
+                    }
                     Err(refused) => change.refused = self.tell(refused, now),
                 }
             }
@@ -174,6 +179,36 @@ impl Attributor {
             .into_iter()
             .map(|kill| conclude(&self.index, kill, Attribution::Late))
             .collect()
+    }
+
+    /// Takes up a pod of before a restart, deleted or not.
+    pub fn restore_pod(&mut self, pod: Arc<Pod>, gone: Option<Instant>) {
+        if self.config.kubernetes {
+            self.index.restore(pod, gone);
+        }
+    }
+
+    /// A pod of before a restart was deleted before it, too.
+    pub fn restore_gone(&mut self, uid: &PodUid, since: Instant) -> Option<Arc<Pod>> {
+        self.index.restore_gone(uid, since)
+    }
+
+    /// Parks a kill that waited for its pod before a restart.
+    pub fn restore_parked(&mut self, mut kill: Kill, now: Instant) {
+        self.identify(&mut kill);
+        let _displaced = self.parked.park(Box::new(kill), now);
+    }
+
+    /// Forgets a parked kill: its record is known.
+    pub fn unpark(&mut self, id: &str) {
+        self.parked.remove(id);
+    }
+
+    /// Reads whose cgroup it is from the levels below the node's own root.
+    pub fn identify(&self, kill: &mut Kill) {
+        if let Some(identity) = below_node_root(kill, self.config.node_root) {
+            kill.identity = identity;
+        }
     }
 
     /// When [`Attributor::tick`] has something to do.
@@ -290,7 +325,7 @@ fn conclude(index: &Index, kill: Kill, found: Attribution) -> Record {
 
 fn in_pod(mut kill: Kill, pod: &InPod, at: Option<usize>, found: Attribution) -> Record {
     let attribution = match found {
-        Attribution::Live if pod.past => Attribution::Tombstone,
+        Attribution::Live if pod.past || pod.remembered => Attribution::Tombstone,
         found => found,
     };
     let container = at.and_then(|at| pod.container(at));

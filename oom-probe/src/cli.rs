@@ -1,7 +1,7 @@
 //! The command line: each flag has an environment variable and a default.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::{
     oom_group::OomGroupArgs,
     pods::connect,
     sinks::{containers::MAX_CONTAINERS, events, log},
+    state::STATE_DIR,
 };
 
 /// Version, commit with its date, and what was built: for which machine, and where its kernel
@@ -132,6 +133,11 @@ pub struct RunArgs {
     )]
     pub ring_size: RingSize,
 
+    /// Where counters, the last kills and the pods are kept over a restart
+    /// [default: /var/lib/oom-probe; with --no-pin nowhere]
+    #[arg(long, value_name = "DIR", env = "OOM_PROBE_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+
     /// The root of this node's cgroup hierarchies
     #[arg(
         long,
@@ -162,6 +168,18 @@ pub struct RunArgs {
         env = "OOM_PROBE_LOG_LEVEL"
     )]
     pub log_level: tracing::Level,
+}
+
+impl RunArgs {
+    /// Where the state is kept, if anywhere.
+    #[must_use]
+    pub fn state_dir(&self) -> Option<&Path> {
+        match &self.state_dir {
+            Some(directory) => Some(directory),
+            None if self.no_pin => None,
+            None => Some(Path::new(STATE_DIR)),
+        }
+    }
 }
 
 /// The command of this process' arguments.

@@ -1,20 +1,25 @@
 //! What Kubernetes adds to a kill: its pod, the container's series, the outcome, the Event.
 //!
+//! What a restart must not forget is noted, for the pipeline to keep.
+//!
 //! Everything here is fed by the one loop of the daemon, and time with it. Without a cluster the
 //! same way is gone: kills are then named by their cgroup paths alone.
 
+mod restore;
+
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use crate::{
     attribute::{Attributor, Change, Decision},
-    cgroup::{files, hierarchy::MemoryRoot},
+    cgroup::{files, hierarchy::MemoryRoot, pod::PodUid},
     kill::{Kill, Record},
-    labels::Scope,
+    labels::{Outcome, Scope},
     memory,
-    outcome::{Outcomes, Place, Settled, Signs},
+    outcome::{self, Outcomes, Place, Settled, Signs},
     pods::{
         PodEvent,
         index::{Found, Index},
@@ -34,6 +39,20 @@ pub struct Cluster {
     events: Option<Events>,
     memory: Option<MemoryRoot>,
     expired: Instant,
+    notes: Vec<Note>,
+}
+
+/// What a restart must not forget, beside the records.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// A kill waits for its pod: the last of [`Cluster::parked`].
+    Parked,
+    /// It is known what became of a container.
+    Settled(outcome::Key, Outcome),
+    /// A pod is new, or has changed.
+    Pod(Arc<Pod>),
+    /// A pod is gone.
+    Gone(PodUid),
 }
 
 /// What became of a kill.
@@ -61,6 +80,7 @@ impl Cluster {
             events,
             memory,
             expired: Instant::now(),
+            notes: Vec::new(),
         }
     }
 
@@ -69,6 +89,7 @@ impl Cluster {
         let (scope, records) = match self.attributor.on_kill(kill, now) {
             Decision::Record(record) => (record.scope, vec![*record]),
             Decision::Parked(scope, displaced) => {
+                self.notes.push(Note::Parked);
                 (scope, displaced.map(|record| *record).into_iter().collect())
             }
             Decision::OtherNode(_) => (Scope::OtherNode, Vec::new()),
@@ -82,6 +103,7 @@ impl Cluster {
         let listed = matches!(event, PodEvent::Synced { listed: true });
         let Change {
             applied,
+            changed,
             gone,
             records,
             refused,
@@ -91,11 +113,15 @@ impl Cluster {
         }
         if let Some(pod) = applied {
             self.containers.apply(&pod, now);
+            if changed {
+                self.notes.push(Note::Pod(pod));
+            }
         }
         // Before the pods go: a kill of a pod's last moment counts on its series.
         self.count(&records, now);
         for pod in gone {
             self.containers.remove(&pod, now);
+            self.notes.push(Note::Gone(pod.uid));
         }
         if listed {
             memory::give_back();
@@ -110,6 +136,7 @@ impl Cluster {
         let (index, memory) = (self.attributor.index(), self.memory.as_ref());
         let settled = self.outcomes.tick(now, |place| look(place, index, memory));
         for settled in settled {
+            self.note_settled(&settled);
             self.settle(&settled, now);
         }
         if let Some(events) = &mut self.events {
@@ -146,9 +173,15 @@ impl Cluster {
             .outcomes
             .conclude(now, |place| look(place, index, memory));
         for settled in settled {
+            self.note_settled(&settled);
             self.settle(&settled, now);
         }
         records
+    }
+
+    /// What there is to be kept since the last time.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
     }
 
     /// Posts the Events that wait, for that long.
@@ -164,6 +197,14 @@ impl Cluster {
             if let Some(settled) = self.outcomes.on_kill(record, now, Timestamp::now()) {
                 self.settle(&settled, now);
             }
+        }
+    }
+
+    /// For outcomes that another look brought: those that a kill's record tells by itself need not
+    /// be kept beside it.
+    fn note_settled(&mut self, settled: &Settled) {
+        if let Some(key) = outcome::Key::of(&settled.kill) {
+            self.notes.push(Note::Settled(key, settled.outcome));
         }
     }
 

@@ -226,6 +226,12 @@ impl http::Probe for SharedProbe {
         pipeline.sinks().metrics.set_kubernetes_synced(synced);
     }
 
+    fn scraped(&self) {
+        let link = self.link();
+        let with_pods = link.is_synced() || link == Link::Off;
+        self.shared.lock().scraped(with_pods);
+    }
+
     fn status(&self) -> Status {
         Status {
             stuck: self.shared.stuck(),

@@ -7,12 +7,14 @@
 mod domain;
 mod kill;
 mod mark;
+mod memory;
 mod seen;
 mod signals;
 #[cfg(test)]
 mod tests;
 
 use oom_probe_common::record::{Header, Target, valid};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     kernel::decode::{Payload, Record, Task},
@@ -20,6 +22,7 @@ use crate::{
     labels::Role,
 };
 pub use kill::Machine;
+pub use memory::Remembered;
 use {
     domain::{Context, Found},
     seen::{Key, Seen},
@@ -43,7 +46,7 @@ pub enum Witness {
 }
 
 /// What has been made of the records so far. Each only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Mark records taken.
     pub marks: u64,

@@ -61,6 +61,9 @@ pub trait Probe: Send + Sync {
     /// before each scrape and each read of the API, on the runtime's thread.
     fn refresh(&self);
 
+    /// The metrics have been scraped.
+    fn scraped(&self) {}
+
     /// How it is; must be cheap and must not depend on what [`Self::refresh`] does.
     fn status(&self) -> Status;
 }

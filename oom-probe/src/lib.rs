@@ -25,3 +25,4 @@ pub mod pipeline;
 pub mod pods;
 pub mod privileges;
 pub mod sinks;
+pub mod state;

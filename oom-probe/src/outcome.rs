@@ -11,6 +11,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     attribute::SANDBOX,
@@ -44,8 +45,8 @@ pub struct Outcomes {
 }
 
 /// One container's part in an OOM event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Key {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
     event: Box<str>,
     pod: Option<String>,
     container: Option<String>,
@@ -71,6 +72,17 @@ pub struct Settled {
     pub kill: Box<Record>,
     /// Processes of the container that were killed until now.
     pub kills: u32,
+}
+
+/// An event that is not settled, for going on with it after a restart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unsettled {
+    /// The container's first victim, the kernel's chosen one if it was in this container.
+    pub kill: Box<Record>,
+    /// Processes of the container that were killed until now.
+    pub kills: u32,
+    /// When the last of them was.
+    pub last_victim: Timestamp,
 }
 
 /// Where to look.
@@ -119,6 +131,60 @@ impl Outcomes {
     /// Looks at all containers a last time: who is not seen to have ended has survived.
     pub fn conclude(&mut self, now: Instant, look: impl FnMut(Place<'_>) -> Signs) -> Vec<Settled> {
         self.look(now, usize::MAX, look)
+    }
+
+    /// The events that are not settled, in the order in which they came.
+    pub fn unsettled(&self) -> impl Iterator<Item = Unsettled> {
+        self.pending.iter().map(|pending| Unsettled {
+            kill: pending.kill.clone(),
+            kills: pending.kills,
+            last_victim: pending.last_victim,
+        })
+    }
+
+    /// The events that are settled, as long as further victims of theirs may come.
+    pub fn recent(&self) -> impl Iterator<Item = &Key> {
+        self.settled.iter().map(|(_, key)| key)
+    }
+
+    /// Goes on with an event of before a restart.
+    pub fn restore(&mut self, unsettled: Unsettled, now: Instant, wall: Timestamp) {
+        let Unsettled {
+            kill,
+            kills,
+            last_victim,
+        } = unsettled;
+        if let Some(key) = Key::of(&kill) {
+            let mut pending = Pending::new(key, &kill, now);
+            pending.kills = kills;
+            pending.last_victim = last_victim;
+            pending.base = base(last_victim, now, wall);
+            self.pending.push_back(pending);
+        }
+    }
+
+    /// Recognises further victims of an event that was settled before a restart.
+    pub fn restore_recent(&mut self, key: Key, now: Instant) {
+        self.settled.push_back((now, key));
+    }
+
+    /// Settles an event as it was settled before a restart.
+    pub fn resolve(&mut self, key: &Key, outcome: Outcome, now: Instant) -> Option<Settled> {
+        let at = self
+            .pending
+            .iter()
+            .position(|pending| pending.key == *key)?;
+        let pending = self.pending.remove(at)?;
+        Some(self.settle(pending, outcome, now))
+    }
+
+    /// Settles every event so: the machine has been started anew since.
+    pub fn resolve_all(&mut self, outcome: Outcome, now: Instant) -> Vec<Settled> {
+        let pending = std::mem::take(&mut self.pending);
+        let settled = pending.into_iter();
+        settled
+            .map(|pending| self.settle(pending, outcome, now))
+            .collect()
     }
 
     /// Looks at those whose time has come, and a last time at the oldest `forced` ones.
@@ -179,7 +245,7 @@ impl Outcomes {
 
 impl Key {
     /// Absent for kills whose pod has no name.
-    fn of(record: &Record) -> Option<Self> {
+    pub(crate) fn of(record: &Record) -> Option<Self> {
         let pod = record.pod.as_ref()?;
         let PodRef {
             namespace: Some(_),
@@ -219,15 +285,19 @@ impl Pending {
             *self.kill = record.clone();
         }
         self.last_victim = self.last_victim.max(record.kill.time);
-        let age = wall.duration_since(self.last_victim);
-        let age = Duration::try_from(age).unwrap_or_default();
-        self.base = now.checked_sub(age).unwrap_or(now);
+        self.base = base(self.last_victim, now, wall);
         self.looks = 0;
     }
 
     fn due(&self) -> Instant {
         self.base + LOOKS.get(self.looks).copied().unwrap_or(STATUS_WITHIN)
     }
+}
+
+/// When the last victim was, by the clock that waiting goes by.
+fn base(last_victim: Timestamp, now: Instant, wall: Timestamp) -> Instant {
+    let age = Duration::try_from(wall.duration_since(last_victim)).unwrap_or_default();
+    now.checked_sub(age).unwrap_or(now)
 }
 
 /// The outcome, if it can be told `since` the last victim.

@@ -1,5 +1,10 @@
 //! The way of a kill through the modules: ring, decode, assemble, attribute, sinks.
 
+mod again;
+mod deferral;
+mod keep;
+mod restore;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -8,13 +13,13 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     cluster::{Attributed, Cluster},
-    event::{Assembler, Killed, Machine},
+    event::{Assembler, Counts, Killed, Machine, Remembered},
     kernel::{
         complete::Complete,
         decode::{Payload, Reject, decode},
         ledger::Ledger,
         referee::{self, Baseline, Referee, distance, read_together},
-        ring::Records,
+        ring::{Item, Records, RingState},
         takeover::{Takeover, boottime_ns},
         witness::SignalWitness,
     },
@@ -22,7 +27,13 @@ use crate::{
     labels::{Limit, Role, Scope},
     pods::PodEvent,
     sinks::{Sinks, metrics::NodeCounters},
+    state::{
+        State,
+        entry::{Based, Counted},
+    },
 };
+use again::{Again, Turn};
+use deferral::Deferral;
 
 /// Records that the reader takes at a time: some milliseconds of work.
 pub const BATCH: usize = 256;
@@ -47,6 +58,7 @@ impl Drained {
         Some(Duration::from_nanos(since))
     }
 }
+
 /// The part of the ring, one in so many, that the records of an unfinished event may take.
 const MOST_KEPT: usize = 4;
 
@@ -66,6 +78,27 @@ pub struct Pipeline {
     dropped_marks: u64,
     exiting: u64,
     killed: Vec<Killed>,
+    /// Up to where its ring had been read when each of `killed` was told.
+    told_at: Vec<Place>,
+    captured: u64,
+    state: Option<State>,
+    again: Again,
+    deferral: Deferral,
+    /// What the assembler had counted when the rings were settled last.
+    settled_counts: Counts,
+    /// Kills counted since then.
+    unsettled: Vec<Counted>,
+    /// What the state says of the rings.
+    kept_rings: Vec<RingState>,
+    marks_base: Based,
+    dropped_base: Based,
+}
+
+/// A ring, by the id of its map, and up to where it has been read.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    ring: u32,
+    read: u64,
 }
 
 /// What the pipeline is put together from.
@@ -123,6 +156,16 @@ impl Pipeline {
             dropped_marks: 0,
             exiting: 0,
             killed: Vec::new(),
+            told_at: Vec::new(),
+            captured: 0,
+            state: None,
+            again: Again::default(),
+            deferral: Deferral::default(),
+            settled_counts: Counts::default(),
+            unsettled: Vec::new(),
+            kept_rings: Vec::new(),
+            marks_base: Based::default(),
+            dropped_base: Based::default(),
         }
     }
 
@@ -135,8 +178,7 @@ impl Pipeline {
     /// Kills captured so far, dropped records included.
     #[must_use]
     pub fn kills(&self) -> u64 {
-        let counts = self.assembler.counts();
-        counts.marked_kills + counts.unmarked_kills + self.dropped_marks
+        self.captured
     }
 
     /// How many marks the ring was given so far.
@@ -155,12 +197,21 @@ impl Pipeline {
         let mut drained = Drained::default();
         let mut last_ns = 0;
         for _ in 0..at_most {
-            let Some(item) = self.records.next() else {
+            let Some(Item { bytes, ring, read }) = self.records.next() else {
                 drained.all = true;
                 break;
             };
-            self.sinks.metrics.records_received.inc();
-            match decode(item) {
+            match self.again.turn(ring, read) {
+                Turn::Past => {
+                    self.settle();
+                    continue;
+                }
+                Turn::Again => {}
+                Turn::New => {
+                    self.sinks.metrics.records_received.inc();
+                }
+            }
+            match decode(bytes) {
                 Ok(record) => {
                     if matches!(record.payload, Payload::Mark(_) | Payload::MarkTid(_)) {
                         drained.first_mark_ns.get_or_insert(record.header.time_ns);
@@ -174,10 +225,11 @@ impl Pipeline {
                         Some((Ok(record), bytes)) => {
                             self.assembler.push(&record, bytes, &mut self.killed);
                         }
-                        _ => self.assembler.push(&record, item, &mut self.killed),
+                        _ => self.assembler.push(&record, bytes, &mut self.killed),
                     }
+                    self.told_at.resize(self.killed.len(), Place { ring, read });
                     if self.assembler.is_settled(last_ns) {
-                        self.records.settle();
+                        self.settle();
                     }
                 }
                 Err(reject) => reject_record(&self.sinks, &reject),
@@ -188,21 +240,37 @@ impl Pipeline {
         self.assembler.release(now_ns, &mut self.killed);
         // What an event waits for must not stop the ring.
         let ring = self.records.live();
-        if self.assembler.is_settled(now_ns) || ring.kept() > ring.size() / MOST_KEPT {
-            self.records.settle();
+        let too_much = ring.kept() > ring.size() / MOST_KEPT;
+        let live = self.records.live().state();
+        let place = Place {
+            ring: live.id,
+            read: live.read,
+        };
+        self.told_at.resize(self.killed.len(), place);
+        if self.assembler.is_settled(now_ns) || too_much {
+            self.settle();
         }
-        let exiting = self.assembler.counts().exiting;
-        self.sinks
-            .metrics
-            .exiting_marks
-            .inc_by(exiting - self.exiting);
+        // Below what was counted only while records are read again.
+        let exiting = self.assembler.counts().exiting.max(self.exiting);
+        let new = exiting - self.exiting;
+        self.sinks.metrics.exiting_marks.inc_by(new);
         self.exiting = exiting;
-        for killed in std::mem::take(&mut self.killed) {
-            self.kill(killed);
+        let places = std::mem::take(&mut self.told_at);
+        for (killed, place) in std::mem::take(&mut self.killed).into_iter().zip(places) {
+            if !self.again.is_counted(killed.kill.key) {
+                self.kill(killed, place);
+            }
         }
         self.drops();
+        self.commit(Instant::now());
         self.records.release();
         drained
+    }
+
+    /// Nothing that follows depends on what was read so far.
+    fn settle(&mut self) {
+        self.records.settle();
+        self.settled_counts = self.assembler.counts();
     }
 
     /// Whether [`Pipeline::drain`] has to be called again soon though no record comes.
@@ -215,19 +283,39 @@ impl Pipeline {
     pub fn tick(&mut self, now: Instant) {
         let records = self.cluster.tick(now);
         self.hand_out(&records);
+        for killed in self.deferral.due(now) {
+            self.count_deferred(killed);
+        }
+        self.commit(now);
+    }
+
+    /// The metrics have been scraped, `with_pods` if the series of the pods were among them.
+    pub fn scraped(&mut self, with_pods: bool) {
+        if with_pods {
+            for killed in self.deferral.scraped() {
+                self.count_deferred(killed);
+            }
+            self.commit(Instant::now());
+        }
     }
 
     /// Takes what the watch tells about pods.
     pub fn on_pods(&mut self, event: PodEvent) {
-        let records = self.cluster.on_pods(event, Instant::now());
+        let now = Instant::now();
+        let records = self.cluster.on_pods(event, now);
         self.hand_out(&records);
+        self.commit(now);
     }
 
-    /// Takes what is in the ring, and lets go what waits for more to be known.
+    /// Takes what is in the ring. What waits for more to be known is left to the next daemon where
+    /// there is a state to leave it in, else it is let go.
     pub fn conclude(&mut self) {
         self.refresh();
-        let records = self.cluster.conclude(Instant::now());
-        self.hand_out(&records);
+        let now = Instant::now();
+        if !self.keep_all(now, true) {
+            let records = self.cluster.conclude(now);
+            self.hand_out(&records);
+        }
     }
 
     /// Ends it; Events that wait are posted for that long.
@@ -238,7 +326,11 @@ impl Pipeline {
     /// When [`Pipeline::tick`] has something to do.
     #[must_use]
     pub fn next_tick(&self) -> Option<Instant> {
-        self.cluster.next_tick()
+        let deferred = self.deferral.next();
+        [self.cluster.next_tick(), deferred]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes what is in the ring and brings metrics up to date with what the kernel counts.
@@ -259,38 +351,71 @@ impl Pipeline {
             _ => None,
         };
         metrics.set_node_counters(NodeCounters {
-            kernel_marks: ledger.get(Count::Marks),
-            records_dropped: ledger.dropped(),
+            kernel_marks: self.marks_base.with(ledger.get(Count::Marks)).total(),
+            records_dropped: self.dropped_base.with(ledger.dropped()).total(),
             vmstat_oom_kills: vmstat,
             unaccounted_kills: unaccounted,
         });
         drained
     }
 
-    fn kill(&mut self, killed: Killed) {
-        let Killed { kill, opens_event } = killed;
-        if opens_event {
-            self.sinks.metrics.oom_event(kill.limit, kill.time);
+    fn kill(&mut self, killed: Killed, place: Place) {
+        self.captured += 1;
+        if !self.takeover.is_drained(killed.kill.boottime_ns) {
+            self.observe(&killed.kill);
+            return self.count(killed, place);
         }
-        self.observe(&kill);
+        self.sinks.metrics.drained_kills.inc();
+        match self.deferral.defer(killed) {
+            Some(killed) => self.count(killed, place),
+            None => self.keep_deferred(),
+        }
+    }
+
+    fn count_deferred(&mut self, killed: Killed) {
+        let RingState { id, settled, .. } = self.records.live().state();
+        let place = Place {
+            ring: id,
+            read: settled,
+        };
+        self.count(killed, place);
+    }
+
+    fn count(&mut self, killed: Killed, place: Place) {
+        let Killed { kill, opens_event } = killed;
         let (limit, role) = (kill.limit, kill.role);
+        let opened = opens_event.then_some(kill.time);
+        if let Some(time) = opened {
+            self.sinks.metrics.oom_event(limit, time);
+        }
+        let (key, boottime_ns) = (kill.key, kill.boottime_ns);
         let Attributed { scope, records } = self.cluster.on_kill(kill, Instant::now());
         self.sinks.metrics.kills(scope, limit, role).inc();
+        self.keep_kill(Counted {
+            scope,
+            limit,
+            role,
+            opened,
+            process: Remembered {
+                tgid: key.tgid,
+                start_time_ns: key.start_time_ns,
+                role: Some(role),
+                at_ns: boottime_ns,
+            },
+            ring: place.ring,
+            read: place.read,
+        });
         self.hand_out(&records);
     }
 
     /// The kill itself is counted when it is seen; this is for what is known of it now.
-    fn hand_out(&self, records: &[Record]) {
+    fn hand_out(&mut self, records: &[Record]) {
         for record in records {
-            self.sinks.record(record);
+            self.keep_record(record);
         }
     }
 
     fn observe(&self, kill: &Kill) {
-        if self.takeover.is_drained(kill.boottime_ns) {
-            self.sinks.metrics.drained_kills.inc();
-            return;
-        }
         let since = jiff::Timestamp::now().duration_since(kill.time);
         let since = Duration::try_from(since).unwrap_or_default();
         self.sinks.metrics.observe_capture(since);
@@ -299,9 +424,11 @@ impl Pipeline {
     /// A mark whose record was dropped is still a kill, for all that is known.
     fn drops(&mut self) {
         let dropped = self.ledger.read().get(Count::DroppedMarks);
-        let new = dropped - self.dropped_marks;
+        let new = dropped.saturating_sub(self.dropped_marks);
         if new > 0 {
             self.dropped_marks = dropped;
+            self.captured += new;
+            self.keep_dropped(new);
             tracing::warn!("the ring was full: {new} kills are counted without a record");
             self.sinks
                 .metrics

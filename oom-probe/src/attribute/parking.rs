@@ -94,6 +94,11 @@ impl Parking {
         due.into_iter().map(|parked| *parked.kill).collect()
     }
 
+    /// Forgets the kill of that id.
+    pub(super) fn remove(&mut self, id: &str) {
+        self.kills.retain(|parked| parked.kill.id != id);
+    }
+
     /// Takes all kills.
     pub(super) fn take_all(&mut self) -> Vec<Kill> {
         let all = std::mem::take(&mut self.kills);

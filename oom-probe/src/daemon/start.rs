@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
@@ -41,6 +42,7 @@ use crate::{
         log::{Format, Log, output::Output},
         metrics::{HookInfo, Metrics},
     },
+    state::State,
 };
 
 /// Characters of the boot id that go into the ids of kills: enough to tell a node's boots apart.
@@ -99,7 +101,8 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         anyhow::bail!("--btf: {error}; name the running kernel's BTF, or leave the flag out");
     }
     let plan = plan(&facts);
-    let machine = machine(args)?;
+    let boot = boot_id(args)?;
+    let machine = machine(args, &boot);
     let vmstat = || referee::vmstat_oom_kills(&args.proc_root);
     let before = vmstat();
     let Armed {
@@ -174,7 +177,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         log: Log::new(format, log.clone()),
     };
     let readable = Readable::new(records.live()).context("cannot watch the ring")?;
-    let pipeline = Pipeline::new(Parts {
+    let mut pipeline = Pipeline::new(Parts {
         records,
         ledger,
         takeover,
@@ -186,6 +189,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         baseline: baseline(before.ok(), after, &reading),
         proc_root: args.proc_root.clone(),
     });
+    restore(&mut pipeline, args.state_dir(), &boot);
     memory::give_back();
     Ok(Started {
         pipeline,
@@ -215,19 +219,39 @@ fn baseline(before: Option<u64>, after: Option<u64>, reading: &Reading) -> Optio
     Some(Baseline::new(before?, after?, reading))
 }
 
-fn machine(args: &RunArgs) -> anyhow::Result<Machine> {
-    let boot_id = args.proc_root.join("sys/kernel/random/boot_id");
-    let boot = read(&boot_id)?;
+fn boot_id(args: &RunArgs) -> anyhow::Result<String> {
+    let boot = read(&args.proc_root.join("sys/kernel/random/boot_id"))?;
+    Ok(boot.trim().to_owned())
+}
+
+fn machine(args: &RunArgs, boot: &str) -> Machine {
     let node = match &args.node {
         Some(node) => node.clone(),
         None => host_name(),
     };
-    Ok(Machine {
+    Machine {
         node,
         boot: boot.chars().take(BOOT_PREFIX).collect(),
         page_size: rustix::param::page_size() as u64,
         clock_ns: 0,
-    })
+    }
+}
+
+/// Goes on with the state of earlier daemons, if it is to be had: nothing about it is a reason not
+/// to capture.
+fn restore(pipeline: &mut Pipeline, directory: Option<&Path>, boot: &str) {
+    let Some(directory) = directory else {
+        return pipeline.begin_without_state();
+    };
+    match State::open(directory, boot, Instant::now()) {
+        Ok((state, found)) => pipeline.restore(state, found, boot),
+        Err(error) => {
+            tracing::warn!(
+                "nothing is kept over a restart: {error}; name a directory by --state-dir"
+            );
+            pipeline.begin_without_state();
+        }
+    }
 }
 
 /// What the kernel calls this host.

@@ -39,6 +39,14 @@ impl<K: Key, V: Copy> Seen<K, V> {
         (key.is_unique() || now_ns.saturating_sub(since) < SAME_NS).then_some(value)
     }
 
+    /// All that is remembered, oldest first: key, since when, what.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, u64, V)> {
+        self.order.iter().filter_map(|key| {
+            let (since, value) = *self.known.get(key)?;
+            Some((*key, since, value))
+        })
+    }
+
     /// Remembers a process, or what is new of it.
     pub(super) fn insert(&mut self, key: K, value: V, now_ns: u64) {
         if self.known.insert(key, (now_ns, value)).is_some() {

@@ -125,6 +125,7 @@ fn metrics<B>(app: &App, seat: &Seat, request: &Request<B>) -> Response<Body> {
             return error(StatusCode::INTERNAL_SERVER_ERROR, false, &message);
         }
     };
+    app.probe.scraped();
     let response = reply(
         StatusCode::OK,
         format.content_type(),

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use aya::maps::MapData;
 use memmap2::{MmapOptions, MmapRaw};
+use serde::{Deserialize, Serialize};
 use tokio::io::{Interest, unix::AsyncFd};
 
-pub use records::Records;
+pub use records::{Item, Records};
 pub use size::RingSize;
 
 /// `BPF_RINGBUF_HDR_SZ` of include/uapi/linux/bpf.h.
@@ -25,12 +26,26 @@ const BUSY: u32 = 1 << 31;
 /// `BPF_RINGBUF_DISCARD_BIT`: the record is to be skipped.
 const DISCARD: u32 = 1 << 30;
 
+/// How far a ring has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingState {
+    /// Id of its map in the kernel.
+    pub id: u32,
+    /// Records before it mean the same whatever follows: they may be forgotten.
+    pub settled: u64,
+    /// Records before it have been taken; those behind `settled` are to be read again, for what
+    /// they say of the event under way, but not counted again.
+    pub read: u64,
+}
+
 /// A ring buffer map, mapped.
 ///
 /// The data is mapped once, not twice in a row as the kernel offers: each mapping counts in the
 /// resident memory, and only a record that wraps around has to be copied instead.
 pub struct Ring {
     fd: OwnedFd,
+    /// Of the map.
+    id: u32,
     consumer: MmapRaw,
     producer: MmapRaw,
     page: usize,
@@ -61,6 +76,7 @@ impl Ring {
             .map_raw_read_only(fd.as_raw_fd())?;
         let mut ring = Self {
             fd,
+            id: info.id(),
             consumer,
             producer,
             page,
@@ -86,7 +102,7 @@ impl Ring {
         clippy::should_implement_trait,
         reason = "the record borrows from the ring"
     )]
-    pub fn next(&mut self) -> Option<&[u8]> {
+    pub fn next(&mut self) -> Option<Item<'_>> {
         loop {
             if !self.is_ready() {
                 return None;
@@ -104,7 +120,9 @@ impl Ring {
             let at = self.position.wrapping_add(HEADER);
             self.position = self.position.wrapping_add(taken);
             if head & DISCARD == 0 {
-                return Some(self.bytes(at, len));
+                let (ring, read) = (self.id, self.position as u64);
+                let bytes = self.bytes(at, len);
+                return Some(Item { bytes, ring, read });
             }
         }
     }
@@ -133,6 +151,16 @@ impl Ring {
             // The kernel pairs this with an acquiring load (`bpf_ringbuf_reserve`).
             let position = self.consumer_position();
             position.store(self.settled, Ordering::Release);
+        }
+    }
+
+    /// How far it has been read.
+    #[must_use]
+    pub fn state(&self) -> RingState {
+        RingState {
+            id: self.id,
+            settled: self.settled as u64,
+            read: self.position as u64,
         }
     }
 

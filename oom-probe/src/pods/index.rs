@@ -45,6 +45,8 @@ struct Entry {
     pod: Arc<Pod>,
     /// The list that last had it.
     generation: u32,
+    /// It is known from before a restart only: whether it is still there, no list has said yet.
+    remembered: bool,
 }
 
 /// What the index knows of a cgroup.
@@ -67,6 +69,8 @@ pub struct InPod {
     pub pod: Arc<Pod>,
     /// The pod is deleted, or the container has been started anew since.
     pub past: bool,
+    /// Known from before a restart only.
+    pub remembered: bool,
 }
 
 /// Why a pod was not taken up.
@@ -101,9 +105,42 @@ impl Index {
         let entry = Entry {
             pod: pod.clone(),
             generation: self.generation,
+            remembered: false,
         };
         self.pods.insert(pod.uid, entry);
         Ok(pod)
+    }
+
+    /// Takes up a pod of before a restart; `gone` says since when it is deleted.
+    pub fn restore(&mut self, pod: Arc<Pod>, gone: Option<Instant>) {
+        if self.pods.len() >= MAX_PODS {
+            return;
+        }
+        let uid = pod.uid;
+        self.remember_ids(&pod);
+        let entry = Entry {
+            pod,
+            generation: self.generation,
+            remembered: true,
+        };
+        self.pods.insert(uid, entry);
+        if let Some(since) = gone {
+            self.bury(&uid, since);
+        }
+    }
+
+    /// Makes a pod of before a restart a tombstone.
+    pub fn restore_gone(&mut self, uid: &PodUid, since: Instant) -> Option<Arc<Pod>> {
+        let pod = self.pods.get(uid)?.pod.clone();
+        self.bury(uid, since);
+        Some(pod)
+    }
+
+    /// The pods that were deleted, and when, the oldest first.
+    pub fn gone(&self) -> impl Iterator<Item = (&Arc<Pod>, Instant)> {
+        self.buried
+            .iter()
+            .filter_map(|(since, uid)| Some((self.gone.get(uid)?, *since)))
     }
 
     /// Makes a pod that was deleted a tombstone, with what its last state says.
@@ -188,6 +225,11 @@ impl Index {
         pod.containers.get(at)?.run(id)?.finished_at
     }
 
+    /// The pod of that UID, unless it is deleted.
+    pub fn live(&self, uid: &PodUid) -> Option<&Arc<Pod>> {
+        self.pods.get(uid).map(|entry| &entry.pod)
+    }
+
     /// The pods that are not deleted.
     pub fn pods(&self) -> impl Iterator<Item = &Arc<Pod>> {
         self.pods.values().map(|entry| &entry.pod)
@@ -205,11 +247,17 @@ impl Index {
 
     fn pod(&self, uid: &PodUid) -> Option<InPod> {
         let uid = self.mirrors.get(uid).unwrap_or(uid);
-        let live = self.pods.get(uid).map(|entry| (&entry.pod, false));
-        let (pod, past) = live.or_else(|| self.gone.get(uid).map(|pod| (pod, true)))?;
+        if let Some(entry) = self.pods.get(uid) {
+            return Some(InPod {
+                pod: entry.pod.clone(),
+                past: false,
+                remembered: entry.remembered,
+            });
+        }
         Some(InPod {
-            pod: pod.clone(),
-            past,
+            pod: self.gone.get(uid)?.clone(),
+            past: true,
+            remembered: false,
         })
     }
 
@@ -255,8 +303,11 @@ fn in_container(found: &InPod, id: &ContainerId) -> Option<Found> {
         .iter()
         .position(|container| container.run(id).is_some())?;
     let past = found.past || !containers[at].is_newest(id);
-    let pod = found.pod.clone();
-    Some(Found::Container(InPod { pod, past }, at))
+    let pod = InPod {
+        past,
+        ..found.clone()
+    };
+    Some(Found::Container(pod, at))
 }
 
 #[cfg(test)]

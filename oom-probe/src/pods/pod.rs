@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{names::Names, object, workload};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// A pod of this node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// `metadata.uid`.
     pub uid: PodUid,
@@ -34,13 +35,14 @@ pub struct Pod {
     /// Succeeded or Failed: no container of it runs or will run again.
     pub finished: bool,
     /// What its annotations ask for `memory.oom.group`.
+    #[serde(skip)]
     pub oom_group: Asked,
     /// In the order of the spec: init, ordinary, ephemeral.
     pub containers: Box<[Container]>,
 }
 
 /// Whose processes the containers of a pod see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PidNamespace {
     /// Each container its own.
     Container,
@@ -51,7 +53,7 @@ pub enum PidNamespace {
 }
 
 /// A container of a pod.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     /// Name, unique in the pod.
     pub name: Arc<str>,
@@ -66,7 +68,7 @@ pub struct Container {
 }
 
 /// What a container is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContainerKind {
     /// One of `spec.containers`.
     App,
@@ -79,7 +81,7 @@ pub enum ContainerKind {
 }
 
 /// One run of a container: a restart makes another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// What its cgroup is named by.
     pub id: ContainerId,

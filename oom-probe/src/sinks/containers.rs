@@ -13,6 +13,7 @@
 //! at most `--max-containers`: one that never counted is refused, or makes room for one that does.
 
 mod encode;
+pub mod state;
 mod table;
 
 use std::{
@@ -25,6 +26,7 @@ use std::{
 
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     attribute::SANDBOX,
@@ -64,13 +66,13 @@ struct Store {
 
 type PodName = (Arc<str>, Arc<str>);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 struct ContainerKey {
     pod: PodName,
     container: Arc<str>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 struct WorkloadName {
     namespace: Arc<str>,
     /// Lower case.
@@ -78,13 +80,13 @@ struct WorkloadName {
     name: Arc<str>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 struct WorkloadKey {
     workload: WorkloadName,
     container: Arc<str>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct ContainerCounts {
     kills: u64,
     events: EventCounts,
@@ -92,7 +94,7 @@ struct ContainerCounts {
     last_kill: LastKill,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct LastKill {
     anon: Option<u64>,
     file: Option<u64>,
@@ -103,7 +105,7 @@ struct LastKill {
 
 type EventCounts = PerOutcome<u64>;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct PerOutcome<T> {
     survived: T,
     died: T,

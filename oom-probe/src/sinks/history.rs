@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::kill::Record;
@@ -51,15 +52,40 @@ impl History {
     }
 
     /// Appends a record, pushing out the oldest one if the history is full, and wakes who waits.
+    /// Returns the record as JSON.
     ///
     /// # Errors
     /// When the record cannot be written as JSON; it is then not kept.
-    pub fn push(&self, record: &Record) -> Result<(), serde_json::Error> {
-        let entry = Entry {
+    pub fn push(&self, record: &Record) -> Result<Bytes, serde_json::Error> {
+        let json = Bytes::from(serde_json::to_vec(record)?.into_boxed_slice());
+        self.keep(Entry {
             id: record.kill.id.as_str().into(),
             time: record.kill.time,
-            json: Bytes::from(serde_json::to_vec(record)?.into_boxed_slice()),
-        };
+            json: json.clone(),
+        });
+        Ok(json)
+    }
+
+    /// Appends a record of before a restart.
+    ///
+    /// # Errors
+    /// It is no record.
+    pub fn restore(&self, json: &str) -> Result<(), serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Key {
+            id: Box<str>,
+            time: Timestamp,
+        }
+        let Key { id, time } = serde_json::from_str(json)?;
+        self.keep(Entry {
+            id,
+            time,
+            json: Bytes::copy_from_slice(json.as_bytes()),
+        });
+        Ok(())
+    }
+
+    fn keep(&self, entry: Entry) {
         let mut entries = self.lock();
         entries.push_back(entry);
         while entries.len() > self.capacity {
@@ -67,7 +93,6 @@ impl History {
         }
         drop(entries);
         self.pushed.send_modify(|count| *count += 1);
-        Ok(())
     }
 
     /// The records that `query` asks for as JSON objects, newest last.

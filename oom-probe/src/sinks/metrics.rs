@@ -19,6 +19,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::labels::{Attribution, Limit, Role, Scope};
+use crate::state::entry::Totals;
 use node::KernelCounters;
 pub use node::NodeCounters;
 
@@ -223,6 +224,55 @@ impl Metrics {
     pub fn set_hook(&self, hook: &HookInfo) {
         self.hook_info.clear();
         self.hook_info.get_or_create_owned(hook).set(1);
+    }
+
+    /// What has been counted by label.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for &scope in Scope::ALL {
+            for &limit in Limit::ALL {
+                for &role in Role::ALL {
+                    let labels = KillLabels { scope, limit, role };
+                    let kills = self.kills.get(&labels).map_or(0, |count| count.get());
+                    if kills > 0 {
+                        totals.kills.push((scope, limit, role, kills));
+                    }
+                }
+            }
+        }
+        let events = Limit::ALL.iter();
+        totals.oom_events = events.map(|&at| (at, self.oom_events(at).get())).collect();
+        totals.last_oom_events = Limit::ALL
+            .iter()
+            .filter_map(|&limit| {
+                let last = self.last_oom_event.get(&LimitLabels { limit })?;
+                Some((limit, last.get()))
+            })
+            .collect();
+        let attributions = Attribution::ALL.iter();
+        totals.attributions = attributions
+            .map(|&at| (at, self.attributions(at).get()))
+            .collect();
+        totals
+    }
+
+    /// Goes on with what was counted before a restart.
+    pub fn restore(&self, totals: &Totals) {
+        for &(scope, limit, role, kills) in &totals.kills {
+            self.kills(scope, limit, role).inc_by(kills);
+        }
+        for &(limit, events) in &totals.oom_events {
+            self.oom_events(limit).inc_by(events);
+        }
+        for &(limit, seconds) in &totals.last_oom_events {
+            self.last_oom_event
+                .get_or_create_owned(&LimitLabels { limit })
+                .set(seconds);
+        }
+        for &(result, kills) in &totals.attributions {
+            self.attributions(result).inc_by(kills);
+        }
     }
 
     fn start_at_zero(&self) {

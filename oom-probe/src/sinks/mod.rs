@@ -10,6 +10,8 @@ pub mod metrics;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::kill::Record;
 
 /// Everywhere that a record goes. None of it waits for anybody.
@@ -23,12 +25,14 @@ pub struct Sinks {
 }
 
 impl Sinks {
-    /// Hands a record to each sink.
-    pub fn record(&self, record: &Record) {
+    /// Hands a record to each sink; returns it as JSON.
+    pub fn record(&self, record: &Record) -> Option<Bytes> {
         self.metrics.attributions(record.attribution).inc();
         let kept = self.history.push(record);
-        if let Err(error) = kept.and_then(|()| self.log.record(record)) {
-            tracing::error!("kill {} cannot be written as JSON: {error}", record.kill.id);
-        }
+        kept.and_then(|json| self.log.record(record).map(|()| json))
+            .inspect_err(|error| {
+                tracing::error!("kill {} cannot be written as JSON: {error}", record.kill.id);
+            })
+            .ok()
     }
 }

@@ -2,13 +2,24 @@
 
 use std::collections::VecDeque;
 
-use super::Ring;
+use super::{Ring, RingState};
 
 /// The records of all rings in the order in which they were written: those of programs that were
 /// replaced first.
 pub struct Records {
     left: VecDeque<Ring>,
     live: Ring,
+}
+
+/// A complete record.
+#[derive(Clone, Copy, Debug)]
+pub struct Item<'a> {
+    /// Its bytes, still in the ring.
+    pub bytes: &'a [u8],
+    /// Its ring, by the id of the map.
+    pub ring: u32,
+    /// Up to where that ring has been read with it.
+    pub read: u64,
 }
 
 impl Records {
@@ -26,11 +37,18 @@ impl Records {
         clippy::should_implement_trait,
         reason = "the record borrows from the ring"
     )]
-    pub fn next(&mut self) -> Option<&[u8]> {
-        match self.left.iter().position(Ring::is_ready) {
-            Some(at) => self.left[at].next(),
-            None => self.live.next(),
-        }
+    pub fn next(&mut self) -> Option<Item<'_>> {
+        let ring = match self.left.iter().position(Ring::is_ready) {
+            Some(at) => &mut self.left[at],
+            None => &mut self.live,
+        };
+        ring.next()
+    }
+
+    /// How far each ring has been read; the live one is the last.
+    pub fn states(&self) -> impl Iterator<Item = RingState> {
+        let left = self.left.iter().map(Ring::state);
+        left.chain([self.live.state()])
     }
 
     /// Bytes that were written and not read.

@@ -98,6 +98,22 @@ impl<K: Ord + Clone, V: Default> Table<K, V> {
             .map(|(key, entry)| (key, entry.counts.as_deref()))
     }
 
+    /// The series that have counted, and for how long each has been without its owner at most.
+    pub(super) fn export(&self, now: Instant) -> impl Iterator<Item = (&K, &V, Duration)> {
+        self.entries.iter().filter_map(move |(key, entry)| {
+            let idle = now.saturating_duration_since(entry.used);
+            Some((key, entry.counts.as_deref()?, idle))
+        })
+    }
+
+    /// Goes on with a series that was exported; beyond the bound only if there is room.
+    pub(super) fn restore(&mut self, key: K, counts: V, used: Instant) {
+        if self.entries.len() < self.bound || self.entries.contains_key(&key) {
+            let counts = Some(Box::new(counts));
+            self.entries.insert(key, Entry { counts, used });
+        }
+    }
+
     fn insert(&mut self, key: &K, now: Instant) {
         let entry = Entry {
             counts: None,

@@ -1,0 +1,222 @@
+//! What goes into the state: what happens, as it happens, and everything, now and then.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use oom_probe_common::ledger::Count;
+use serde_json::value::RawValue;
+
+use super::{Pipeline, again::is_unsettled};
+use crate::{
+    cluster::Note,
+    event::{Killed, Remembered},
+    kernel::ring::RingState,
+    kill::Record,
+    outcome::Unsettled,
+    sinks::history::Query,
+    state::{
+        self,
+        entry::{Based, Counted, Entry, Node, Pending, Settled, StoredKilled, StoredRecord},
+        files::Snapshot,
+        whole::{Hidden, Whole},
+    },
+};
+
+impl Pipeline {
+    /// Notes a kill that is counted now.
+    pub(super) fn keep_kill(&mut self, counted: Counted) {
+        if let Some(state) = &mut self.state {
+            state.add(&Entry::Kill(counted));
+            self.unsettled.push(counted);
+        }
+    }
+
+    /// Notes a record, and hands it to the sinks.
+    pub(super) fn keep_record(&mut self, record: &Record) {
+        let json = self.sinks.record(record);
+        let (Some(json), Some(state)) = (json, &mut self.state) else {
+            return;
+        };
+        if let Ok(json) = serde_json::from_slice::<&RawValue>(&json) {
+            state.add(&Entry::Record(StoredRecord {
+                record: json,
+                hidden: Hidden::of(&record.kill),
+            }));
+        }
+    }
+
+    /// Notes a kill that waits for a scrape.
+    pub(super) fn keep_deferred(&mut self) {
+        if let Some(state) = &mut self.state
+            && let Some(killed) = self.deferral.kills().last()
+        {
+            state.add(&Entry::Deferred(Box::new(stored(killed))));
+        }
+    }
+
+    /// Notes kills whose records were dropped.
+    pub(super) fn keep_dropped(&mut self, kills: u64) {
+        if let Some(state) = &mut self.state {
+            state.add(&Entry::Dropped(kills));
+        }
+    }
+
+    /// Writes down what happened. To be called before anything of it can be seen elsewhere, and
+    /// before the rings release what it came from.
+    pub(super) fn commit(&mut self, now: Instant) {
+        let notes = self.cluster.take_notes();
+        let Some(mut state) = self.state.take() else {
+            return;
+        };
+        for note in notes {
+            match note {
+                Note::Parked => {
+                    if let Some(kill) = self.cluster.parked().last() {
+                        state.add(&Entry::Parked(Box::new(Whole(kill.clone()))));
+                    }
+                }
+                Note::Settled(key, outcome) => {
+                    state.add(&Entry::Settled(Settled { key, outcome }));
+                }
+                Note::Pod(pod) => state.add(&Entry::Pod(pod)),
+                Note::Gone(uid) => state.add(&Entry::Gone(uid, 0)),
+            }
+        }
+        let node = self.node();
+        if state.is_pending() || node.rings != self.kept_rings {
+            self.kept_rings.clone_from(&node.rings);
+            self.unsettled
+                .retain(|kill| is_unsettled(kill, &node.rings));
+            state.add(&Entry::Node(Box::new(node)));
+            state.commit();
+        }
+        if state.wants_snapshot(now) {
+            state.snapshot(self.snapshot(now, false), now);
+        }
+        self.state = Some(state);
+    }
+
+    /// Writes everything down; true if it can be read again.
+    pub(super) fn keep_all(&mut self, now: Instant, sync: bool) -> bool {
+        let Some(mut state) = self.state.take() else {
+            return false;
+        };
+        // The snapshot has them.
+        self.cluster.take_notes();
+        let written = state.snapshot_now(self.snapshot(now, sync), now);
+        self.state = Some(state);
+        written
+    }
+
+    fn node(&self) -> Node {
+        let metrics = &self.sinks.metrics;
+        let ledger = self.ledger.read();
+        Node {
+            rings: self.records.states().collect(),
+            settled: self.settled_counts,
+            received: metrics.records_received.get(),
+            rejected: metrics.records_rejected.get(),
+            exiting: Based {
+                base: metrics.exiting_marks.get().saturating_sub(self.exiting),
+                now: self.exiting,
+            },
+            drained: metrics.drained_kills.get(),
+            refused: metrics.series_refused.get(),
+            dropped_marks: self.dropped_marks,
+            marks: self.marks_base.with(ledger.get(Count::Marks)),
+            dropped: self.dropped_base.with(ledger.dropped()),
+        }
+    }
+
+    fn snapshot(&self, now: Instant, sync: bool) -> Snapshot {
+        let mut frames = Vec::new();
+        let mut push = |entry: Entry<'_>| state::push(&mut frames, &[entry]);
+        let node = self.node();
+        let rings = node.rings.clone();
+        push(Entry::Node(Box::new(node)));
+        push(Entry::Totals(self.sinks.metrics.totals()));
+        if let (Some(baseline), Some(ring)) = (&self.baseline, rings.last()) {
+            push(Entry::Baseline(ring.id, baseline.clone()));
+        }
+        let (containers, workloads) = self.cluster.containers().export(now);
+        for container in containers {
+            push(Entry::Container(container));
+        }
+        for workload in workloads {
+            push(Entry::Workload(workload));
+        }
+        for process in self.assembler.remembered() {
+            if !self.is_under_way(&process, &rings) {
+                push(Entry::Seen(process));
+            }
+        }
+        for kill in &self.unsettled {
+            push(Entry::Unsettled(*kill));
+        }
+        for kill in self.cluster.parked() {
+            push(Entry::Parked(Box::new(Whole(kill.clone()))));
+        }
+        for killed in self.deferral.kills() {
+            push(Entry::Deferred(Box::new(stored(killed))));
+        }
+        for unsettled in self.cluster.outcomes().unsettled() {
+            push_pending(&mut frames, &unsettled);
+        }
+        for key in self.cluster.outcomes().recent() {
+            state::push(&mut frames, &[Entry::Recent(key.clone())]);
+        }
+        let gone = self.cluster.gone_pods().map(|(pod, since)| {
+            let age = now.saturating_duration_since(since);
+            (Arc::clone(pod), age.as_secs())
+        });
+        Snapshot {
+            frames,
+            pods: self.cluster.pods().cloned().collect(),
+            gone: gone.collect(),
+            history: self.history(),
+            readings: None,
+            sync,
+        }
+    }
+
+    fn history(&self) -> Vec<Bytes> {
+        self.sinks.history.select(&Query::default())
+    }
+
+    /// Whether a process was killed, or seen to die, by a record that is to be read again.
+    fn is_under_way(&self, process: &Remembered, rings: &[RingState]) -> bool {
+        self.unsettled.iter().any(|kill| {
+            is_unsettled(kill, rings)
+                && kill.process.tgid == process.tgid
+                && (process.role.is_none() || kill.process.start_time_ns == process.start_time_ns)
+        })
+    }
+}
+
+fn stored(killed: &Killed) -> StoredKilled {
+    StoredKilled {
+        kill: Whole(killed.kill.clone()),
+        opens_event: killed.opens_event,
+    }
+}
+
+fn push_pending(frames: &mut Vec<u8>, unsettled: &Unsettled) {
+    let Unsettled {
+        kill,
+        kills,
+        last_victim,
+    } = unsettled;
+    let Ok(record) = serde_json::value::to_raw_value(&**kill) else {
+        return;
+    };
+    let pending = Pending {
+        record: StoredRecord {
+            record: &record,
+            hidden: Hidden::of(&kill.kill),
+        },
+        kills: *kills,
+        last_victim: *last_victim,
+    };
+    state::push(frames, &[Entry::Pending(Box::new(pending))]);
+}

@@ -1,0 +1,257 @@
+//! Going on where an earlier daemon was: its snapshot and its journal, through the same modules.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use oom_probe_common::ledger::Count;
+
+use super::{
+    Pipeline,
+    again::{Again, is_unsettled},
+};
+use crate::{
+    event::{Killed, Remembered},
+    kernel::{referee::Baseline, takeover::Capture},
+    labels::{Limit, Role, Scope},
+    outcome::Unsettled,
+    state::{
+        State,
+        entry::{Counted, Entry, Node, Pending, Settled, StoredKilled, Unreadable, entries},
+        files::{Found, Stored, Trouble},
+        whole::Whole,
+    },
+};
+
+/// What is put together from all entries before it means something.
+#[derive(Default)]
+struct Gathered {
+    node: Node,
+    counted: Vec<Counted>,
+    baseline: Option<(u32, Baseline)>,
+    entries: usize,
+}
+
+/// Now, by both clocks.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: Instant,
+    wall: Timestamp,
+}
+
+impl Pipeline {
+    /// Takes up what was found, and keeps it in `state` from now on. To be called before the rings
+    /// are read. `boot` is this boot's id.
+    pub fn restore(&mut self, state: State, found: Found, boot: &str) {
+        let at = Moment {
+            now: Instant::now(),
+            wall: Timestamp::now(),
+        };
+        let mut trouble = found.trouble;
+        let is_this_boot = |file: &Stored| file.header.boot == boot;
+        let same_boot = found.files.last().is_some_and(is_this_boot);
+        let mut gathered = Gathered::default();
+        for file in &found.files {
+            if let Err(why) = self.replay(file, at, &mut gathered) {
+                trouble = trouble.or(Some(Trouble::Content(why)));
+                break;
+            }
+        }
+        if !same_boot {
+            self.cluster.all_died(at.now);
+        }
+        let entries = gathered.entries;
+        self.go_on_counting(&gathered.node);
+        self.go_on(gathered, same_boot);
+        self.state = Some(state);
+        let writable = self.keep_all(at.now, false);
+        match &trouble {
+            None => tracing::info!(
+                "state: {} entries{}",
+                entries,
+                if same_boot { "" } else { " of an earlier boot" }
+            ),
+            Some(Trouble::Nothing) => {}
+            Some(trouble) => tracing::warn!(
+                "the state of earlier daemons is lost, or part of it: {trouble}; counting begins anew"
+            ),
+        }
+        self.begin(trouble.is_none() && writable, at.now);
+    }
+
+    /// Begins without a state.
+    pub fn begin_without_state(&mut self) {
+        self.begin(false, Instant::now());
+    }
+
+    /// `whole` says that counters go on where they were.
+    fn begin(&mut self, whole: bool, now: Instant) {
+        if self.takeover.capture == Capture::Continued && !whole {
+            self.deferral.begin(now);
+        }
+        for killed in self.deferral.kills() {
+            tracing::debug!("kill {} waits for a scrape", killed.kill.id);
+        }
+    }
+
+    fn replay(
+        &mut self,
+        file: &Stored,
+        at: Moment,
+        gathered: &mut Gathered,
+    ) -> Result<(), Unreadable> {
+        for frame in file.frames() {
+            for entry in entries(frame)? {
+                self.replay_entry(entry, at, gathered)?;
+                gathered.entries += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_entry(
+        &mut self,
+        entry: Entry<'_>,
+        at: Moment,
+        gathered: &mut Gathered,
+    ) -> Result<(), Unreadable> {
+        let Moment { now, wall } = at;
+        let metrics = &self.sinks.metrics;
+        match entry {
+            Entry::Kill(counted) => {
+                let Counted {
+                    scope,
+                    limit,
+                    role,
+                    opened,
+                    process,
+                    ..
+                } = counted;
+                metrics.kills(scope, limit, role).inc();
+                if let Some(time) = opened {
+                    metrics.oom_event(limit, time);
+                }
+                self.deferral.remove(process.tgid, process.start_time_ns);
+                gathered.counted.push(counted);
+            }
+            Entry::Record(stored) => {
+                let json = stored.record.get();
+                self.sinks.history.restore(json).map_err(corrupt)?;
+                let record = stored.restore().map_err(corrupt)?;
+                metrics.attributions(record.attribution).inc();
+                self.cluster.replay(record, now, wall);
+            }
+            Entry::Parked(kill) => {
+                let Whole(kill) = *kill;
+                self.cluster.restore_parked(kill, now);
+            }
+            Entry::Deferred(stored) => {
+                let StoredKilled {
+                    kill: Whole(kill),
+                    opens_event,
+                } = *stored;
+                self.assembler.remember_again(&Remembered {
+                    tgid: kill.key.tgid,
+                    start_time_ns: kill.key.start_time_ns,
+                    role: Some(kill.role),
+                    at_ns: kill.boottime_ns,
+                });
+                self.deferral.begin(now);
+                // There is room: they came from a ring.
+                let _full = self.deferral.defer(Killed { kill, opens_event });
+            }
+            Entry::Dropped(kills) => {
+                let unknown = metrics.kills(Scope::Unknown, Limit::Unknown, Role::Primary);
+                unknown.inc_by(kills);
+            }
+            Entry::Settled(Settled { key, outcome }) => {
+                self.cluster.replay_settled(&key, outcome, now);
+            }
+            Entry::Pod(pod) => self.cluster.restore_pod(&pod, now),
+            Entry::Gone(uid, seconds) => {
+                let since = now.checked_sub(Duration::from_secs(seconds)).unwrap_or(now);
+                self.cluster.restore_gone(&uid, since, now);
+            }
+            Entry::Node(node) => gathered.node = *node,
+            Entry::Totals(totals) => metrics.restore(&totals),
+            Entry::Container(stored) => self.cluster.containers().restore_container(stored, now),
+            Entry::Workload(stored) => self.cluster.containers().restore_workload(stored, now),
+            Entry::Seen(process) => self.assembler.remember_again(&process),
+            Entry::Unsettled(counted) => gathered.counted.push(counted),
+            Entry::Pending(pending) => {
+                let Pending {
+                    record,
+                    kills,
+                    last_victim,
+                } = *pending;
+                let kill = Box::new(record.restore().map_err(corrupt)?);
+                let unsettled = Unsettled {
+                    kill,
+                    kills,
+                    last_victim,
+                };
+                self.cluster.restore_unsettled(unsettled, now, wall);
+            }
+            Entry::Recent(key) => self.cluster.restore_recent(key, now),
+            Entry::History(json) => self.sinks.history.restore(json.get()).map_err(corrupt)?,
+            Entry::Baseline(ring, baseline) => gathered.baseline = Some((ring, baseline)),
+            Entry::Readings(_) | Entry::End => {}
+        }
+        Ok(())
+    }
+
+    /// Counters that are not made of entries of their own.
+    fn go_on_counting(&self, node: &Node) {
+        let metrics = &self.sinks.metrics;
+        metrics.records_received.inc_by(node.received);
+        metrics.records_rejected.inc_by(node.rejected);
+        metrics.exiting_marks.inc_by(node.exiting.total());
+        metrics.drained_kills.inc_by(node.drained);
+        metrics.series_refused.inc_by(node.refused);
+    }
+
+    /// Goes on with the rings and the ledger, if they are those of the state.
+    fn go_on(&mut self, gathered: Gathered, same_boot: bool) {
+        let Gathered {
+            node,
+            counted,
+            baseline,
+            ..
+        } = gathered;
+        let ledger = self.ledger.read();
+        let marks = ledger.get(Count::Marks);
+        let continued = same_boot
+            && self.records.states().any(|ring| node.has_ring(ring.id))
+            && marks >= node.marks.now;
+        if same_boot {
+            for kill in &counted {
+                if !continued || !is_unsettled(kill, &node.rings) {
+                    self.assembler.remember_again(&kill.process);
+                }
+            }
+        }
+        if !continued {
+            self.marks_base = node.marks.ended();
+            self.dropped_base = node.dropped.ended();
+            return;
+        }
+        self.assembler.go_on(node.settled);
+        self.settled_counts = node.settled;
+        self.exiting = node.exiting.now;
+        self.dropped_marks = node.dropped_marks;
+        self.marks_base = node.marks;
+        self.dropped_base = node.dropped;
+        self.again = Again::new(node.rings.clone(), &counted);
+        self.unsettled = counted;
+        self.unsettled
+            .retain(|kill| is_unsettled(kill, &node.rings));
+        if let Some((ring, baseline)) = baseline
+            && node.has_ring(ring)
+        {
+            self.baseline = Some(baseline);
+        }
+    }
+}
+
+fn corrupt(_: serde_json::Error) -> Unreadable {
+    Unreadable::Corrupt
+}

@@ -1,0 +1,602 @@
+//! The files of a state directory.
+//!
+//! | file | what |
+//! |---|---|
+//! | `snapshot` | generation G: everything up to a moment, replaced by rename(2) |
+//! | `journal.G` | everything since that moment |
+//! | `journal.G+1` | the same, where a daemon ended while it wrote the next snapshot |
+//! | `snapshot.unusable` | what was found and could not be read, for whoever wants to know why |
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use rustix::fs::{FlockOperation, flock};
+
+use super::{
+    entry::{self, Entry, Header, Unreadable, VERSION},
+    frame::{self, End},
+    readings::Readings,
+    writer::Disk,
+};
+use crate::pods::pod::Pod;
+
+/// A state is some MiB at most; a larger file is none.
+const MAX_FILE: u64 = 64 << 20;
+/// Journals behind one snapshot: the last, and that of a snapshot that was not finished.
+const MAX_JOURNALS: u64 = 2;
+
+/// A directory that nobody else writes to.
+#[derive(Debug)]
+pub struct Files {
+    directory: PathBuf,
+    /// Held for the lock.
+    _lock: File,
+    boot: String,
+    generation: u64,
+    journal: Option<File>,
+}
+
+/// What was found in the directory.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Frames with entries, each file's behind the one that was written before.
+    pub files: Vec<Stored>,
+    /// Why there is less than there was.
+    pub trouble: Option<Trouble>,
+}
+
+/// A file's content, checked.
+#[derive(Debug)]
+pub struct Stored {
+    /// What begins it.
+    pub header: Header,
+    bytes: Vec<u8>,
+}
+
+/// Why a state could not be read, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// There is none.
+    #[error("there is no state yet")]
+    Nothing,
+    /// A file is not what it should be.
+    #[error("{}: {why}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: Unreadable,
+    },
+    /// An entry makes no sense.
+    #[error("{0}")]
+    Content(Unreadable),
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Everything up to a moment.
+pub struct Snapshot {
+    /// Frames that are made already.
+    pub frames: Vec<u8>,
+    /// Pods that are there.
+    pub pods: Vec<Arc<Pod>>,
+    /// Pods that are gone, and for how many seconds.
+    pub gone: Vec<(Arc<Pod>, u64)>,
+    /// Kill records as JSON, the oldest first.
+    pub history: Vec<Bytes>,
+    /// Reads what the cgroups' own counters say.
+    pub readings: Option<Box<dyn FnOnce() -> Readings + Send>>,
+    /// Whether it has to be on the disk and not just in the page cache.
+    pub sync: bool,
+}
+
+impl Stored {
+    /// Its frames after the header.
+    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        let mut frames = frame::Frames::new(&self.bytes);
+        frames.next();
+        frames
+    }
+}
+
+impl Files {
+    /// Takes the directory, which is made where there is none.
+    ///
+    /// # Errors
+    /// It cannot be made or opened, or another daemon has it.
+    pub fn open(directory: &Path, boot: &str) -> io::Result<Self> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
+        let lock = File::open(directory)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            rustix::io::Errno::WOULDBLOCK => {
+                io::Error::new(io::ErrorKind::WouldBlock, "another oom-probe uses it")
+            }
+            error => error.into(),
+        })?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            _lock: lock,
+            boot: boot.to_owned(),
+            generation: 0,
+            journal: None,
+        })
+    }
+
+    /// Reads what there is.
+    pub fn read(&mut self) -> Found {
+        let mut found = Found::default();
+        let path = self.path("snapshot");
+        match self.stored(&path) {
+            Ok(Some((snapshot, End::Whole))) if is_complete(&snapshot) => {
+                self.generation = snapshot.header.generation;
+                found.files.push(snapshot);
+            }
+            Ok(None) => {
+                // Without what comes before it a journal is of no use.
+                self.remove_journals_before(u64::MAX);
+                found.trouble = Some(Trouble::Nothing);
+                return found;
+            }
+            Ok(Some((_, end))) => {
+                let why = match end {
+                    End::Corrupt => Unreadable::Corrupt,
+                    End::Whole | End::Torn => Unreadable::Incomplete,
+                };
+                found.trouble = Some(Trouble::Unreadable { path, why });
+            }
+            Err(trouble) => found.trouble = Some(trouble),
+        }
+        if found.trouble.is_some() {
+            self.set_aside();
+            return found;
+        }
+        for generation in self.generation..self.generation + MAX_JOURNALS {
+            let path = self.journal_path(generation);
+            match self.stored(&path) {
+                Ok(Some((journal, end))) => {
+                    self.generation = generation;
+                    found.files.push(journal);
+                    // A torn end is that of a write that never came to its end: nothing of it was
+                    // ever shown.
+                    if end == End::Corrupt {
+                        let why = Unreadable::Corrupt;
+                        found.trouble = Some(Trouble::Unreadable { path, why });
+                        break;
+                    }
+                }
+                Ok(None) => {}
+                // A journal without its header is one that had just been made.
+                Err(Trouble::Unreadable {
+                    why: Unreadable::Incomplete,
+                    ..
+                }) => {}
+                Err(trouble) => {
+                    found.trouble = Some(trouble);
+                    break;
+                }
+            }
+        }
+        found
+    }
+
+    fn stored(&self, path: &Path) -> Result<Option<(Stored, End)>, Trouble> {
+        let bytes = match read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                let path = path.to_owned();
+                return Err(Trouble::Io { path, source });
+            }
+        };
+        let unreadable = |why| Trouble::Unreadable {
+            path: path.to_owned(),
+            why,
+        };
+        let (header, mut frames) = entry::open(&bytes).map_err(unreadable)?;
+        frames.by_ref().for_each(drop);
+        let end = frames.end();
+        Ok(Some((Stored { header, bytes }, end)))
+    }
+
+    /// What cannot be read is kept, once, for whoever wants to know why or goes back to a later
+    /// version.
+    fn set_aside(&mut self) {
+        let (from, to) = (self.path("snapshot"), self.path("snapshot.unusable"));
+        if let Err(error) = fs::rename(&from, &to) {
+            tracing::debug!("{} stays where it is: {error}", from.display());
+        }
+        self.remove_journals_before(u64::MAX);
+    }
+
+    fn remove_journals_before(&self, generation: u64) {
+        for (number, path) in journals(&self.directory) {
+            if number < generation
+                && let Err(error) = fs::remove_file(&path)
+            {
+                tracing::debug!("{} stays: {error}", path.display());
+            }
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn journal_path(&self, generation: u64) -> PathBuf {
+        self.path(&format!("journal.{generation}"))
+    }
+}
+
+impl Disk for Files {
+    /// With one write(2).
+    fn append(&mut self, frames: &[u8]) -> io::Result<()> {
+        let Some(journal) = &mut self.journal else {
+            return Err(io::Error::other("there is no journal"));
+        };
+        journal
+            .write_all(frames)
+            .map_err(|error| named(&self.journal_path(self.generation), &error))
+    }
+
+    fn snapshot(&mut self, snapshot: &mut Snapshot) -> io::Result<u64> {
+        let header = Header {
+            version: VERSION,
+            boot: self.boot.clone(),
+            generation: self.generation + 1,
+        };
+        let head = framed_header(&header)?;
+        let path = self.journal_path(header.generation);
+        let next = create(&path).and_then(|mut file| file.write_all(&head).map(|()| file));
+        let next = next.map_err(|error| named(&path, &error))?;
+        // Only now: with a full disk the old pair of snapshot and journal is still the best.
+        let (old, new) = (self.path("snapshot"), self.path("snapshot.new"));
+        let written = write_snapshot(&new, &head, snapshot).and_then(|length| {
+            fs::rename(&new, &old)?;
+            Ok(length)
+        });
+        match written {
+            Ok(length) => {
+                self.journal = Some(next);
+                self.generation = header.generation;
+                self.remove_journals_before(header.generation);
+                Ok(length)
+            }
+            Err(error) => {
+                // Both are in the way of nobody should they stay.
+                let _ = fs::remove_file(&new);
+                let _ = fs::remove_file(&path);
+                self.journal = None;
+                Err(named(&old, &error))
+            }
+        }
+    }
+}
+
+/// Removes the state, and the directory if nothing else is in it.
+///
+/// # Errors
+/// A file cannot be removed, or a daemon uses it.
+pub fn remove(directory: &Path) -> io::Result<()> {
+    let lock = match File::open(directory) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+    let named = ["snapshot", "snapshot.new", "snapshot.unusable"].map(|name| directory.join(name));
+    let journals = journals(directory).into_iter().map(|(_, path)| path);
+    for path in named.into_iter().chain(journals) {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    // It may be a mount point, or have something of somebody else's in it.
+    if let Err(error) = fs::remove_dir(directory) {
+        tracing::debug!("{} stays: {error}", directory.display());
+    }
+    Ok(())
+}
+
+fn journals(directory: &Path) -> Vec<(u64, PathBuf)> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let number = name.to_str()?.strip_prefix("journal.")?.parse().ok()?;
+            Some((number, entry.path()))
+        })
+        .collect()
+}
+
+fn is_complete(snapshot: &Stored) -> bool {
+    let last = snapshot.frames().last();
+    let entries = last.and_then(|frame| entry::entries(frame).ok());
+    entries.is_some_and(|entries| matches!(entries.last(), Some(Entry::End)))
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mut bytes = Vec::new();
+    let length = file.take(MAX_FILE + 1).read_to_end(&mut bytes)? as u64;
+    if length > MAX_FILE {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "larger than any state",
+        ));
+    }
+    Ok(bytes)
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+}
+
+fn framed_header(header: &Header) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    frame::push(&mut head, &serde_json::to_vec(header)?);
+    Ok(head)
+}
+
+fn write_snapshot(path: &Path, head: &[u8], snapshot: &mut Snapshot) -> io::Result<u64> {
+    let mut out = Counting {
+        inner: BufWriter::new(create(path)?),
+        length: 0,
+    };
+    out.write_all(head)?;
+    out.write_all(&snapshot.frames)?;
+    let mut frame = Vec::new();
+    let mut push = |entries: &[Entry<'_>]| {
+        frame.clear();
+        frame::push(&mut frame, &serde_json::to_vec(entries)?);
+        out.write_all(&frame)
+    };
+    for pod in &snapshot.pods {
+        push(&[Entry::Pod(Arc::clone(pod))])?;
+    }
+    for (pod, seconds) in &snapshot.gone {
+        push(&[Entry::Pod(Arc::clone(pod)), Entry::Gone(pod.uid, *seconds)])?;
+    }
+    for json in &snapshot.history {
+        push(&[Entry::History(serde_json::from_slice(json)?)])?;
+    }
+    if let Some(read) = snapshot.readings.take() {
+        push(&[Entry::Readings(read())])?;
+    }
+    push(&[Entry::End])?;
+    let file = out
+        .inner
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
+    if snapshot.sync {
+        file.sync_data()?;
+    }
+    Ok(out.length)
+}
+
+struct Counting<W> {
+    inner: W,
+    length: u64,
+}
+
+impl<W: Write> Write for Counting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.inner.write(bytes)?;
+        self.length += length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state;
+
+    const BOOT: &str = "3b8a1c9e-0000-4000-8000-000000000001";
+
+    fn snapshot(entry: &Entry<'_>) -> Snapshot {
+        let mut frames = Vec::new();
+        state::push(&mut frames, std::slice::from_ref(entry));
+        Snapshot {
+            frames,
+            pods: Vec::new(),
+            gone: Vec::new(),
+            history: vec![Bytes::from_static(br#"{"id":"k1"}"#)],
+            readings: None,
+            sync: false,
+        }
+    }
+
+    fn dropped(kills: u64) -> Vec<u8> {
+        let mut frames = Vec::new();
+        state::push(&mut frames, &[Entry::Dropped(kills)]);
+        frames
+    }
+
+    /// The numbers of all `dropped` entries, in order.
+    fn told(found: &Found) -> Vec<u64> {
+        let frames = found.files.iter().flat_map(Stored::frames);
+        let entries = frames.flat_map(|frame| entry::entries(frame).unwrap());
+        let dropped = entries.filter_map(|entry| match entry {
+            Entry::Dropped(kills) => Some(kills),
+            _ => None,
+        });
+        dropped.collect()
+    }
+
+    /// A directory with a snapshot that says 1 and a journal that says 2 and 3.
+    fn written() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = Files::open(directory.path(), BOOT).unwrap();
+        assert!(matches!(files.read().trouble, Some(Trouble::Nothing)));
+        files.snapshot(&mut snapshot(&Entry::Dropped(1))).unwrap();
+        files.append(&dropped(2)).unwrap();
+        files.append(&dropped(3)).unwrap();
+        directory
+    }
+
+    fn read(directory: &tempfile::TempDir) -> Found {
+        Files::open(directory.path(), BOOT).unwrap().read()
+    }
+
+    fn names(directory: &tempfile::TempDir) -> Vec<String> {
+        let entries = fs::read_dir(directory.path()).unwrap().flatten();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_snapshot_and_the_journal_behind_it_are_read_in_order() {
+        let directory = written();
+        let found = read(&directory);
+        assert_eq!(told(&found), [1, 2, 3]);
+        assert!(found.trouble.is_none());
+        assert_eq!(found.files[0].header.boot, BOOT);
+    }
+
+    #[test]
+    fn the_next_snapshot_takes_the_place_of_both() {
+        let directory = written();
+        let mut files = Files::open(directory.path(), BOOT).unwrap();
+        files.read();
+        files.snapshot(&mut snapshot(&Entry::Dropped(6))).unwrap();
+        drop(files);
+        assert_eq!(names(&directory), ["journal.2", "snapshot"]);
+        assert_eq!(told(&read(&directory)), [6]);
+    }
+
+    #[test]
+    fn a_journal_of_a_snapshot_that_was_not_finished_is_read_too() {
+        let directory = written();
+        let header = Header {
+            version: VERSION,
+            boot: BOOT.to_owned(),
+            generation: 2,
+        };
+        let mut next = framed_header(&header).unwrap();
+        next.extend(dropped(4));
+        fs::write(directory.path().join("journal.2"), next).unwrap();
+        assert_eq!(told(&read(&directory)), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_a_write_left_half_done_was_never_shown() {
+        let directory = written();
+        let path = directory.path().join("journal.1");
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+        let found = read(&directory);
+        assert_eq!(told(&found), [1, 2]);
+        assert!(found.trouble.is_none());
+    }
+
+    #[test]
+    fn a_damaged_journal_counts_up_to_the_damage_and_is_told_of() {
+        let directory = written();
+        let path = directory.path().join("journal.1");
+        let mut bytes = fs::read(&path).unwrap();
+        let length = bytes.len();
+        bytes[length - 5] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let found = read(&directory);
+        assert_eq!(told(&found), [1, 2]);
+        let trouble = found.trouble.unwrap().to_string();
+        assert!(trouble.ends_with("journal.1: it is damaged"), "{trouble}");
+    }
+
+    #[test]
+    fn a_snapshot_that_cannot_be_read_is_set_aside() {
+        let whole = fs::read(written().path().join("snapshot")).unwrap();
+        let newer = String::from_utf8(whole.clone()).unwrap();
+        let newer = newer.replace(r#""version":1"#, r#""version":2"#);
+        let mut reframed = Vec::new();
+        frame::push(
+            &mut reframed,
+            &newer.lines().next().unwrap().as_bytes()[18..],
+        );
+        for (bytes, why) in [
+            (&whole[..whole.len() - 1], "its end is missing"),
+            (&whole[..whole.len() - 40], "its end is missing"),
+            (&[][..], "its end is missing"),
+            (
+                &b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..],
+                "it is damaged",
+            ),
+            (newer.as_bytes(), "it is damaged"),
+            (
+                &reframed[..],
+                "it is of version 2, and this oom-probe reads version 1",
+            ),
+        ] {
+            let directory = written();
+            fs::write(directory.path().join("snapshot"), bytes).unwrap();
+            let found = read(&directory);
+            assert!(told(&found).is_empty());
+            let trouble = found.trouble.unwrap().to_string();
+            assert!(trouble.ends_with(&format!("snapshot: {why}")), "{trouble}");
+            assert_eq!(names(&directory), ["snapshot.unusable"]);
+        }
+    }
+
+    #[test]
+    fn two_daemons_do_not_share_a_directory() {
+        let directory = written();
+        let _first = Files::open(directory.path(), BOOT).unwrap();
+        let second = Files::open(directory.path(), BOOT).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
+        assert!(remove(directory.path()).is_err());
+    }
+
+    #[test]
+    fn removing_leaves_what_is_not_ours() {
+        let directory = written();
+        fs::write(directory.path().join("notes"), "mine").unwrap();
+        remove(directory.path()).unwrap();
+        assert_eq!(names(&directory), ["notes"]);
+        fs::remove_file(directory.path().join("notes")).unwrap();
+        remove(directory.path()).unwrap();
+        assert!(!directory.path().exists());
+        remove(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn others_cannot_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = written();
+        for name in names(&directory) {
+            let mode = fs::metadata(directory.path().join(name)).unwrap();
+            assert_eq!(mode.permissions().mode() & 0o077, 0);
+        }
+    }
+}
