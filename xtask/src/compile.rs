@@ -25,8 +25,6 @@ pub(crate) struct Args {
 }
 
 /// Directories of this machine that would show in a binary, and what they are called there.
-const WORKSPACE: &str = "oom-probe";
-const TARGET: &str = "oom-probe/target";
 const CARGO: &str = "cargo";
 const RUST: &str = "rust";
 
@@ -118,31 +116,31 @@ pub(crate) fn hog() -> Result<PathBuf> {
 pub(crate) fn portable(cargo: &mut Command) -> Result<()> {
     let source = Source::of_workspace()?;
     cargo
-        .env("CARGO_ENCODED_RUSTFLAGS", static_flags(&local_paths()))
+        .env("CARGO_ENCODED_RUSTFLAGS", static_flags(&renamed_paths()))
         .env("OOM_PROBE_COMMIT", source.commit())
         .env("OOM_PROBE_COMMIT_DATE", source.date());
     Ok(())
 }
 
-/// Paths that a compiler writes into what it builds, and what they are called instead.
-pub(crate) fn local_paths() -> Vec<(PathBuf, &'static str)> {
+/// Directories of this machine that may not show in a portable build.
+pub(crate) fn local_paths() -> Vec<PathBuf> {
+    let own = [cmd::workspace().to_owned(), cmd::target_dir()];
+    let renamed = renamed_paths().into_iter().map(|(path, _)| path);
+    own.into_iter().chain(renamed).collect()
+}
+
+/// Directories that a compiler writes into what it builds, and what they are called instead. The
+/// workspace's own is not among them: cargo names its files relative to that. So one commit is
+/// built by the same flags everywhere.
+fn renamed_paths() -> Vec<(PathBuf, &'static str)> {
     let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"));
     let cargo = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home);
-    let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    let sysroot = rustc
-        .current_dir(cmd::workspace())
-        .args(["--print", "sysroot"])
-        .output();
-    let sysroot = sysroot
-        .ok()
-        .and_then(|output| String::from_utf8(output.stdout).ok())
-        .map(|path| PathBuf::from(path.trim()).join("lib/rustlib/src/rust"));
-    let mut paths = vec![
-        (cmd::workspace().to_owned(), WORKSPACE),
-        (cmd::target_dir(), TARGET),
-    ];
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let sysroot = cmd::answer(&rustc, &["--print", "sysroot"]);
+    let source = |root: String| PathBuf::from(root.trim()).join("lib/rustlib/src/rust");
+    let mut paths = Vec::new();
     paths.extend(cargo.map(|path| (path, CARGO)));
-    paths.extend(sysroot.map(|path| (path, RUST)));
+    paths.extend(sysroot.map(|path| (source(path), RUST)));
     paths
 }
 
@@ -187,12 +185,12 @@ mod tests {
 
     #[test]
     fn a_static_build_names_no_directory_of_this_machine() {
-        let paths = [(PathBuf::from("/home/me/oom probe"), WORKSPACE)];
+        let paths = [(PathBuf::from("/home/me/my cargo"), CARGO)];
         assert_eq!(
             static_flags(&paths).split('\x1f').collect::<Vec<_>>(),
             [
                 "-Ctarget-feature=+crt-static",
-                "--remap-path-prefix=/home/me/oom probe=oom-probe"
+                "--remap-path-prefix=/home/me/my cargo=cargo"
             ]
         );
     }

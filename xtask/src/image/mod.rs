@@ -188,7 +188,7 @@ fn fit(arch: Arch, path: &Path) -> Result<Vec<u8>> {
     let content = fs::read(path).with_context(|| format!("read {}", path.display()))?;
     let local = compile::local_paths();
     program::check_static(&content, arch)
-        .and_then(|()| program::check_anonymous(&content, local.iter().map(|(path, _)| &**path)))
+        .and_then(|()| program::check_anonymous(&content, local.iter().map(PathBuf::as_path)))
         .with_context(|| format!("{} may not go into an image", path.display()))?;
     Ok(content)
 }

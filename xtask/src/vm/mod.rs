@@ -30,7 +30,7 @@ use matrix::{Column, Matrix};
 use plan::{Facts, Kernel, Planned};
 use qemu::Qemu;
 
-use crate::{cmd, toolchain};
+use crate::{cmd, compile};
 
 /// Options of `cargo xtask vm-test`.
 #[derive(Debug, clap::Args)]
@@ -162,12 +162,13 @@ fn contents(args: &Args) -> Result<Contents> {
     )?;
     let mut programs = args.programs.clone();
     if !args.facts {
-        for name in ["oom-probe", "hog"] {
-            if programs.iter().all(|(given, _)| given != name) {
-                toolchain::ensure()?;
-                let file =
-                    build::program(name, &["build", "--release", "-p", name, "--bin", name])?;
-                programs.push((name.to_owned(), file));
+        let given = |name: &str| args.programs.iter().any(|(given, _)| given == name);
+        if !given("oom-probe") || !given("hog") {
+            let built = compile::build(&compile::Args::for_tests())?;
+            for (name, file) in [("oom-probe", built.oom_probe), ("hog", built.hog)] {
+                if !given(name) {
+                    programs.push((name.to_owned(), file));
+                }
             }
         }
         let test = match &args.test_bin {
