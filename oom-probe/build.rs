@@ -1,5 +1,5 @@
 //! Provides `OUT_DIR/oom-probe.o`, the kernel programs, and says in `OOM_PROBE_EBPF_KIND` where
-//! they came from; `OOM_PROBE_COMMIT` and `OOM_PROBE_COMMIT_DATE` are the commit for `--version`.
+//! they came from; `OOM_PROBE_COMMIT` and `OOM_PROBE_BUILT_FROM` name the commit.
 
 #[path = "build/ebpf.rs"]
 mod ebpf;
@@ -75,8 +75,9 @@ fn run() -> Result<(), String> {
     }
     println!("cargo::rustc-env=OOM_PROBE_EBPF_KIND={}", plan.kind());
     let (commit, date) = commit(workspace);
+    let date = date.map_or_else(String::new, |date| format!(" of {date}"));
     println!("cargo::rustc-env={COMMIT}={commit}");
-    println!("cargo::rustc-env={DATE}={date}");
+    println!("cargo::rustc-env=OOM_PROBE_BUILT_FROM={commit}{date}");
     println!("cargo::rustc-env=OOM_PROBE_ARCH={target_arch}");
     Ok(())
 }
@@ -149,14 +150,14 @@ fn cache_dir() -> Option<PathBuf> {
 /// The commit that is checked out, short, and its day: never the build's, so that a build of one
 /// commit is the same whenever it is made. `unknown` in a source archive, and in a debug build,
 /// which would otherwise be compiled again after every commit.
-fn commit(workspace: &Path) -> (String, String) {
+fn commit(workspace: &Path) -> (String, Option<String>) {
     let unknown = || "unknown".to_owned();
     let date = user_variable(DATE);
     if let Some(commit) = user_variable(COMMIT) {
-        return (commit, date.unwrap_or_else(unknown));
+        return (commit, date);
     }
     if env::var("PROFILE").as_deref() != Ok("release") {
-        return (unknown(), unknown());
+        return (unknown(), None);
     }
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
@@ -194,7 +195,6 @@ fn commit(workspace: &Path) -> (String, String) {
     let commit = git(&["rev-parse", "--short=12", "HEAD"]);
     (
         commit.unwrap_or_else(unknown),
-        date.or_else(|| show("--format=%cd"))
-            .unwrap_or_else(unknown),
+        date.or_else(|| show("--format=%cd")),
     )
 }

@@ -25,9 +25,7 @@ use crate::{
 const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (commit ",
-    env!("OOM_PROBE_COMMIT"),
-    " of ",
-    env!("OOM_PROBE_COMMIT_DATE"),
+    env!("OOM_PROBE_BUILT_FROM"),
     ", ",
     env!("OOM_PROBE_ARCH"),
     ", kernel programs: ",

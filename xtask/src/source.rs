@@ -8,6 +8,9 @@ use jiff::tz::TimeZone;
 
 use crate::cmd;
 
+/// Names the commit where there is no repository: a container's build, say.
+const COMMIT: &str = "OOM_PROBE_COMMIT";
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// Digits of a commit that stand for it.
 const SHORT: usize = 12;
 
@@ -18,12 +21,12 @@ pub(crate) struct Source {
     pub(crate) revision: Option<String>,
     /// Whether files differ from that commit.
     pub(crate) modified: bool,
-    /// The commit's time, or what `SOURCE_DATE_EPOCH` says; the epoch itself where neither is known.
-    pub(crate) time: Timestamp,
+    /// What `SOURCE_DATE_EPOCH` says, else the commit's time.
+    pub(crate) time: Option<Timestamp>,
 }
 
 impl Source {
-    /// Asks git, which need not be there.
+    /// What `OOM_PROBE_COMMIT` and `SOURCE_DATE_EPOCH` say, else git, which need not be there.
     ///
     /// # Errors
     /// `SOURCE_DATE_EPOCH` is no number of seconds.
@@ -33,21 +36,29 @@ impl Source {
             let answer = cmd::answer("git", &[&["-C", &workspace], arguments].concat())?;
             Some(answer.trim().to_owned())
         };
-        let committed = git(&["show", "--no-patch", "--format=%ct", "HEAD"]);
-        let epoch = match env::var("SOURCE_DATE_EPOCH") {
-            Ok(seconds) if !seconds.is_empty() => Some(seconds),
-            _ => committed,
-        };
-        let seconds = epoch.map_or(Ok(0), |epoch| {
-            epoch
-                .parse()
-                .with_context(|| format!("SOURCE_DATE_EPOCH={epoch}: no number of seconds"))
-        })?;
+        let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        let epoch =
+            variable(EPOCH).or_else(|| git(&["show", "--no-patch", "--format=%ct", "HEAD"]));
+        let time = epoch
+            .map(|epoch| {
+                let seconds = epoch.parse().ok();
+                seconds
+                    .and_then(|seconds| Timestamp::from_second(seconds).ok())
+                    .with_context(|| format!("{EPOCH}={epoch}: no time in seconds"))
+            })
+            .transpose()?;
+        if let Some(revision) = variable(COMMIT) {
+            return Ok(Self {
+                revision: Some(revision),
+                modified: false,
+                time,
+            });
+        }
         let changes = git(&["status", "--porcelain", "--untracked-files=no"]);
         Ok(Self {
             revision: git(&["rev-parse", "HEAD"]),
             modified: changes.is_some_and(|changes| !changes.is_empty()),
-            time: Timestamp::from_second(seconds).context("SOURCE_DATE_EPOCH is out of range")?,
+            time,
         })
     }
 
@@ -71,10 +82,11 @@ impl Source {
         format!("{revision}{mark}")
     }
 
-    /// The day of the commit, UTC.
+    /// The day of the commit, UTC; empty if that is not known.
     pub(crate) fn date(&self) -> String {
-        let day = self.time.to_zoned(TimeZone::UTC).date();
-        day.to_string()
+        self.time.map_or_else(String::new, |time| {
+            time.to_zoned(TimeZone::UTC).date().to_string()
+        })
     }
 }
 
@@ -86,7 +98,7 @@ mod tests {
         Source {
             revision: revision.map(String::from),
             modified,
-            time: Timestamp::from_second(1_795_268_719).unwrap(),
+            time: Some(Timestamp::from_second(1_795_268_719).unwrap()),
         }
     }
 

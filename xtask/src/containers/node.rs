@@ -113,14 +113,7 @@ impl<'a> Node<'a> {
             "--seccomp".to_owned(),
             format!("--memory-limit={VICTIM_LIMIT}"),
         ];
-        let herd = [
-            "/usr/bin/hog",
-            "herd",
-            "--children",
-            "1",
-            "--max",
-            "forever",
-        ];
+        let herd = ["/hog", "herd", "--children", "1", "--max", "forever"];
         let fast = ["--interval", "0ms", "--step", "1M"];
         let image = &self.images.hog.name;
         let hog = Container::run(

@@ -137,12 +137,11 @@ fn manifest(
 }
 
 fn config(image: &Image) -> Result<Config> {
-    let program = format!("/{}/{}", layer::DIRECTORY, image.program);
     let arguments: Vec<String> = image.arguments.iter().map(ToString::to_string).collect();
     let config = ConfigBuilder::default()
         .user(image.user)
-        .env(vec![format!("PATH=/{}", layer::DIRECTORY)])
-        .entrypoint(vec![program])
+        .env(vec!["PATH=/".to_owned()])
+        .entrypoint(vec![format!("/{}", image.program)])
         .cmd(arguments)
         .working_dir("/")
         .labels(image.labels.clone().into_iter().collect::<HashMap<_, _>>());

@@ -16,6 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 use oci_spec::image::{
     ANNOTATION_CREATED, ANNOTATION_DESCRIPTION, ANNOTATION_LICENSES, ANNOTATION_REVISION,
     ANNOTATION_SOURCE, ANNOTATION_TITLE, ANNOTATION_VERSION,
@@ -120,7 +121,7 @@ fn write(programs: &[(Arch, Built)], repository: &str, tag: &str, out: &Path) ->
             arguments: program.arguments,
             user: program.user,
             labels: labels(program, &source),
-            time: source.time,
+            time: time(&source),
         };
         let fit = programs
             .iter()
@@ -165,12 +166,17 @@ const HOG: Program = Program {
     user: "65532:65532",
 };
 
+/// The time of everything in an image: never that of its making.
+fn time(source: &Source) -> Timestamp {
+    source.time.unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 fn labels(program: &Program, source: &Source) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
         (ANNOTATION_TITLE, program.name.to_owned()),
         (ANNOTATION_DESCRIPTION, program.description.to_owned()),
         (ANNOTATION_VERSION, VERSION.to_owned()),
-        (ANNOTATION_CREATED, source.time.to_string()),
+        (ANNOTATION_CREATED, time(source).to_string()),
         (ANNOTATION_SOURCE, env!("CARGO_PKG_REPOSITORY").to_owned()),
         (ANNOTATION_LICENSES, env!("CARGO_PKG_LICENSE").to_owned()),
     ]);

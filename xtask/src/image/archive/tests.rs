@@ -88,8 +88,8 @@ fn an_image_for_one_architecture_is_found_by_containerd_and_by_docker() {
         configuration["config"],
         json!({
             "User": "0:0",
-            "Env": ["PATH=/usr/bin"],
-            "Entrypoint": ["/usr/bin/oom-probe"],
+            "Env": ["PATH=/"],
+            "Entrypoint": ["/oom-probe"],
             "Cmd": ["run"],
             "WorkingDir": "/",
             "Labels": {"a": "a", "b": "b", "c": "c", "d": "d", "e": "e"},
