@@ -5,8 +5,8 @@
 //! workload, `"1"` asks for it where the kubelet does not. This daemon is apart from the probe: it
 //! needs cgroups that can be written to, and neither capabilities nor BPF.
 //!
-//! What a pod asks for ([`annotation`]) and what happens to cgroups ([`notify`], [`place`]) meet in
-//! the [`keeper`], which does what [`step`] decides to the [`file`].
+//! What a pod asks for (`annotation`) and what happens to cgroups (`notify`, `place`) meet in
+//! the `keeper`, which does what `step` decides to the `file`.
 
 pub mod annotation;
 mod file;

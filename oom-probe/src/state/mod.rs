@@ -4,7 +4,7 @@
 //! before the item is released and before anybody can see a counter that has grown. Nothing is
 //! synced to the disk for that: a daemon that is killed leaves its writes in the page cache, and
 //! with the machine the ring is lost too. When the journal has grown as long as the snapshot (and
-//! [`SNAPSHOT_FROM`] at least), not more than once a second, and at exit, a new snapshot takes its
+//! `SNAPSHOT_FROM` at least), not more than once a second, and at exit, a new snapshot takes its
 //! place. So what is written stays within a small multiple of what happens, and a quiet node writes
 //! nothing.
 //!
