@@ -3,6 +3,7 @@
 mod group;
 mod lowest;
 mod machine;
+mod oom_group;
 mod places;
 mod pods;
 mod rung;
@@ -68,6 +69,9 @@ pub(crate) const ALL: &[Scenario] = &[
     any("pods of every kind", pods::kinds),
     any("pods that change", pods::changes),
     any("scraped by Prometheus", scraped::scraped),
+    with("herder", &[V2], oom_group::herder),
+    any("memory.oom.group by annotation", oom_group::annotation),
+    with("memory.oom.group put back", &[V2], oom_group::taken_away),
     any("exposition", rung::exposition),
     any("log and API agree", rung::log_and_api_agree),
     any("hidden kill", rung::hidden_kill),

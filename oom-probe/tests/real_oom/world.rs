@@ -212,6 +212,12 @@ impl Running {
         }
     }
 
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        // SAFETY: kill(2) takes no pointer; the pid is that of a child not yet reaped.
+        unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) };
+    }
+
     /// Waits for its end by SIGKILL, whoever else keeps its output open.
     pub(crate) fn wait_killed(&mut self) {
         let status = self.child.wait().unwrap();

@@ -1,0 +1,253 @@
+//! `oom-probe oom-group`: what pods ask for by annotation, on real cgroups, with real kills.
+
+mod stage;
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use oom_probe::labels::Role;
+use serde_json::json;
+
+use crate::apiserver::pods::{PodJson, container_id, pod};
+use crate::books::Allowed;
+use crate::case::Case;
+use crate::world::{Running, World, numbers};
+use stage::{ANNOTATION, Container, Stage, annotated, until};
+
+const LIMIT: u64 = 24 << 20;
+/// Containers whose cgroups are made to see how long a runtime's value stands.
+const WINDOWS: u32 = 40;
+
+/// A parent whose children run out of memory again and again: with the annotation it lives on, though
+/// the kubelet asked for a group kill; without it the first kill is the container's end.
+pub(crate) fn herder(world: &World) -> String {
+    let long = world.vm.as_deref() == Some("6.12");
+    let (lives, kills) = if long { (60, 20) } else { (8, 3) };
+    let stage = Stage::set(
+        world,
+        &[&annotated(pod("herder", 1), "0"), &pod("plain", 2)],
+    );
+    let mut case = Case::begin(world);
+
+    let plain = stage.container(2, 21, LIMIT);
+    let mut dies = herd(world, &plain);
+    stage.server.apply(&pod("plain", 2).running("app", 21));
+    dies.wait_killed();
+    let died = case.kills_allowing(
+        2,
+        &Allowed {
+            repeats: 1,
+            ..Allowed::default()
+        },
+    );
+    let roles: Vec<_> = died.iter().map(|record| record.kill.role).collect();
+    assert_eq!(roles, [Role::Primary, Role::Group]);
+    assert_eq!(died[0].kill.event, died[1].kill.event, "one group kill");
+
+    let mut case = Case::begin(world);
+    let herder = stage.container(1, 11, LIMIT);
+    until("the value is held", || herder.value() == "0");
+    let mut running = herd(world, &herder);
+    let began = Instant::now();
+    stage
+        .server
+        .apply(&annotated(pod("herder", 1), "0").running("app", 11));
+    while began.elapsed() < Duration::from_secs(lives) {
+        running.line("killed by SIGKILL");
+    }
+    running.terminate();
+    let ended = running.end();
+    assert!(
+        ended.status.success(),
+        "the parent lived on: {}",
+        ended.said
+    );
+    let told = ended.numbers("hog: ", " of ")[0] as usize;
+    assert!(told >= kills, "{told} children died within {lives} s");
+    let survived = case.kills(told);
+    let events: HashSet<_> = survived.iter().map(|record| &record.kill.event).collect();
+    assert_eq!(events.len(), told, "each child an event of its own");
+    assert!(
+        survived
+            .iter()
+            .all(|record| record.kill.role == Role::Primary)
+    );
+
+    let events = |pod: &str, outcome: &str| {
+        let labels = [
+            ("namespace", "shop"),
+            ("pod", pod),
+            ("container", "app"),
+            ("outcome", outcome),
+        ]
+        .map(|(name, value)| format!("{name}=\"{value}\""));
+        stage
+            .probe
+            .metrics()
+            .sum("oom_probe_container_oom_events_total", &labels)
+    };
+    until("all outcomes are settled", || {
+        events("herder", "survived") == told as u64
+    });
+    until("the group kill is settled", || events("plain", "died") == 1);
+    assert_eq!(
+        (events("herder", "died"), events("plain", "survived")),
+        (0, 0)
+    );
+    let of_pod = |reason: &str| {
+        let events = stage.server.events();
+        let of = events.iter().filter(|event| event["reason"] == reason);
+        let names = of.map(|event| {
+            event["involvedObject"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        });
+        names.collect::<Vec<_>>()
+    };
+    until("the Events are there", || {
+        of_pod("OOMKilled") == ["plain"] && of_pod("OOMGroupSet") == ["herder"]
+    });
+    assert!(
+        of_pod("ProcessOOMKilled")
+            .iter()
+            .all(|name| name == "herder")
+    );
+    format!(
+        "lived {lives} s while {told} children died; without the annotation dead at the first kill"
+    )
+}
+
+fn herd(world: &World, container: &Container) -> Running {
+    let hog = world.hog(&[
+        "herd",
+        "--children",
+        "1",
+        "--rounds",
+        "forever",
+        "--interval",
+        "0",
+        "--step",
+        "2M",
+    ]);
+    Running::start(&container.cgroup, hog)
+}
+
+/// Held after each write of somebody else, in every cgroup of the container, and put back in the end.
+pub(crate) fn annotation(world: &World) -> String {
+    let asks = |pod: PodJson| annotated(pod, "0");
+    if !world.is_v2() {
+        return nothing_to_set(world, &asks(pod("cart", 1)));
+    }
+    let stage = Stage::set(world, &[&asks(pod("cart", 1)), &pod("plain", 2)]);
+    let windows = windows(&stage);
+
+    let container = stage.container(1, 1, LIMIT);
+    until("the new container is held", || container.value() == "0");
+    stage.server.apply(&asks(pod("cart", 1)).running("app", 1));
+    // What runc update does for an in-place resize.
+    container.cgroup.set_limit(2 * LIMIT).unwrap();
+    container.cgroup.set_oom_group(true).unwrap();
+    until("the resized container is held", || container.value() == "0");
+    let inside = stage.inside(&container, "init.scope");
+    until("the cgroup inside is held", || inside.value() == "0");
+    let state = || stage.keeper.state();
+    let run = |id: u32| {
+        let state = state();
+        let runs = state["containers"].as_array().cloned().unwrap_or_default();
+        runs.into_iter()
+            .find(|run| run["container_id"] == container_id(id))
+    };
+    until("the state has it", || {
+        run(1).is_some_and(|run| run["container"] == "app" && run["held"] == json!(true))
+    });
+    assert_eq!(run(1).unwrap()["cgroups"].as_array().unwrap().len(), 2);
+    let info =
+        r#"oom_probe_oom_group_info{namespace="shop",pod="cart",container="app",value="0"} 1"#;
+    assert!(stage.keeper.get("/metrics").contains(info));
+
+    // A restart: another cgroup.
+    drop(inside);
+    drop(container);
+    let container = stage.container(1, 2, LIMIT);
+    until("the next run is held", || container.value() == "0");
+    until("the last run is forgotten", || run(1).is_none());
+    let plain = stage.container(2, 3, LIMIT);
+    assert_eq!(plain.value(), "1");
+
+    stage
+        .server
+        .apply(&annotated(pod("cart", 1).running("app", 2), "yes"));
+    until("what was there before is put back", || {
+        container.value() == "1"
+    });
+    until("the Events tell all of it", || {
+        let events = stage.server.events();
+        ["OOMGroupSet", "OOMGroupPutBack", "OOMGroupRefused"]
+            .iter()
+            .all(|reason| events.iter().any(|event| event["reason"] == *reason))
+    });
+    assert!(run(2).is_none());
+    format!("held, and put back; {windows}")
+}
+
+/// How long a runtime's value stands in a new container, which does not run yet then.
+fn windows(stage: &Stage<'_>) -> String {
+    let mut windows: Vec<Duration> = (0..WINDOWS)
+        .map(|n| {
+            let container = stage.container(1, 100 + n, LIMIT);
+            let written = Instant::now();
+            while container.value() != "0" {
+                assert!(written.elapsed() < Duration::from_secs(15), "never held");
+                std::thread::yield_now();
+            }
+            written.elapsed()
+        })
+        .collect();
+    windows.sort();
+    let (median, longest) = (windows[windows.len() / 2], windows[windows.len() - 1]);
+    format!("the runtime's value stood {median:.1?} in the median, {longest:.1?} at most")
+}
+
+fn nothing_to_set(world: &World, cart: &PodJson) -> String {
+    let stage = Stage::set(world, &[cart]);
+    until("the pod is told", || {
+        let events = stage.server.events();
+        events
+            .iter()
+            .any(|event| event["reason"] == "OOMGroupUnsupported")
+    });
+    assert_eq!(stage.keeper.state()["supported"], false);
+    assert!(stage.keeper.log().contains("nothing to set"));
+    assert!(
+        stage
+            .keeper
+            .get("/readyz")
+            .contains("v1: there is nothing to set")
+    );
+    "told that v1 has nothing to set".to_owned()
+}
+
+/// `--put-back` leaves nothing behind, and the daemon's end leaves all as it is.
+pub(crate) fn taken_away(world: &World) -> String {
+    let stage = Stage::set(world, &[&annotated(pod("cart", 1), "0")]);
+    let container = stage.container(1, 1, LIMIT);
+    let inside = stage.inside(&container, "worker");
+    until("both are held", || {
+        container.value() == "0" && inside.value() == "0"
+    });
+    let log = stage.keeper.stop();
+    assert!(log.contains("1 containers stay as they were set"), "{log}");
+    assert_eq!(
+        (container.value(), inside.value()),
+        ("0".into(), "0".into())
+    );
+    let said = stage::put_back(world);
+    assert_eq!(
+        (container.value(), inside.value()),
+        ("1".into(), "1".into()),
+        "{said}"
+    );
+    assert_eq!(numbers(&said, "INFO ", " cgroups put back"), [2], "{said}");
+    format!("left as set, then put back; {ANNOTATION}")
+}
