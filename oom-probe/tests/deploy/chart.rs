@@ -87,6 +87,30 @@ fn values_reach_the_daemon() {
 }
 
 #[test]
+fn values_reach_the_daemon_that_keeps_memory_oom_group() {
+    let Some(helm) = program("helm") else { return };
+    let mut command = template(&helm);
+    for set in [
+        "oomGroup.enabled=true",
+        "oomGroup.events=none",
+        "oomGroup.nodeSelector.pool=batch",
+        "oomGroup.extraArgs={--api-remote}",
+    ] {
+        command.args(["--set", set]);
+    }
+    let objects = objects::parse(&output(&mut command));
+    schema::assert_valid("oom-group", &objects);
+    let template = &objects["apps/v1 DaemonSet oom-probe/oom-probe-oom-group"]["spec"]["template"];
+    assert_eq!(template["spec"]["nodeSelector"]["pool"], "batch");
+    let arguments = template["spec"]["containers"][0]["args"]
+        .as_array()
+        .unwrap();
+    for argument in ["oom-group", "--events=none", "--api-remote"] {
+        assert!(arguments.contains(&argument.into()), "{arguments:?}");
+    }
+}
+
+#[test]
 fn values_that_cannot_be_meant_are_refused() {
     let Some(helm) = program("helm") else { return };
     let cases: [&[&str]; 8] = [

@@ -117,3 +117,41 @@ fn the_probe_goes_to_every_node_that_has_a_kernel_of_its_own() {
         assert_eq!(container["resources"]["limits"]["memory"], "64Mi", "{file}");
     }
 }
+
+#[test]
+fn the_daemon_that_writes_to_cgroups_is_apart_and_has_nothing_else() {
+    for (file, objects) in committed() {
+        let keeper = objects.get("apps/v1 DaemonSet oom-probe/oom-probe-oom-group");
+        assert_eq!(
+            keeper.is_some(),
+            file == "oom-group",
+            "{file}: off by default"
+        );
+        let Some(keeper) = keeper else { continue };
+        let spec = &keeper["spec"]["template"]["spec"];
+        let container = &spec["containers"][0];
+        assert_eq!(
+            container["securityContext"],
+            json!({
+                "runAsUser": 0,
+                "runAsGroup": 0,
+                "privileged": false,
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"], "add": ["DAC_OVERRIDE"]},
+            })
+        );
+        assert_eq!(
+            spec["volumes"],
+            json!([{"name": "cgroup", "hostPath": {"path": "/sys/fs/cgroup", "type": "Directory"}}])
+        );
+        for host in ["hostPID", "hostNetwork", "hostIPC"] {
+            assert!(spec[host].is_null(), "{host}");
+        }
+        // The probe is what it is without it.
+        let (_, probe) = probe(&objects);
+        let mounts = probe["volumeMounts"].as_array().expect("mounts");
+        let cgroup = mounts.iter().find(|mount| mount["name"] == "cgroup");
+        assert_eq!(cgroup.expect("cgroups")["readOnly"], true);
+    }
+}

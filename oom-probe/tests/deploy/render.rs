@@ -21,7 +21,7 @@ struct Variant {
     committed: bool,
 }
 
-const VARIANTS: [Variant; 7] = [
+const VARIANTS: [Variant; 9] = [
     Variant {
         name: "plain",
         overlay: "plain",
@@ -62,6 +62,20 @@ const VARIANTS: [Variant; 7] = [
         overlay: "prometheus-operator",
         components: &["hardened", "network-policy"],
         set: &["hardened=true", "networkPolicy.enabled=true"],
+        committed: false,
+    },
+    Variant {
+        name: "oom-group",
+        overlay: "oom-group",
+        components: &[],
+        set: &[],
+        committed: true,
+    },
+    Variant {
+        name: "oom-group, scraped",
+        overlay: "prometheus-operator",
+        components: &["oom-group", "oom-group-monitor"],
+        set: &["oomGroup.enabled=true"],
         committed: false,
     },
     Variant {
