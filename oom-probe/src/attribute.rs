@@ -206,7 +206,8 @@ impl Attributor {
 
     /// Reads whose cgroup it is from the levels below the node's own root.
     pub fn identify(&self, kill: &mut Kill) {
-        if let Some(identity) = below_node_root(kill, self.config.node_root) {
+        kill.node_root_level = node_root_level(kill, self.config.node_root);
+        if let Some(identity) = below_node_root(kill) {
             kill.identity = identity;
         }
     }
@@ -233,15 +234,17 @@ impl Attributor {
     }
 }
 
+fn node_root_level(kill: &Kill, node_root: Option<u64>) -> Option<usize> {
+    let root = node_root?;
+    kill.cgroup_ids.iter().position(|id| *id == root)
+}
+
 /// What the levels below the node's own root say: a node that is a container has that container's
 /// id above all of its pods, and a node in a pod the other cluster's pod.
-fn below_node_root(kill: &Kill, node_root: Option<u64>) -> Option<Identity> {
-    let levels = kill
-        .cgroup_ids
-        .iter()
-        .position(|id| Some(*id) == node_root)?;
+fn below_node_root(kill: &Kill) -> Option<Identity> {
     let path = kill.cgroup.as_ref()?.path.as_ref()?;
-    let names = path.rsplit('/').take(levels).map(str::as_bytes);
+    let names = path.rsplit('/').take(kill.node_root_level?);
+    let names = names.map(str::as_bytes);
     Some(Identity::parse(names))
 }
 

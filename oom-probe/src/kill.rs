@@ -76,6 +76,10 @@ pub struct Kill {
     /// Ids of the cgroups from the victim's up to the root, for telling nodes on one kernel apart.
     #[serde(skip, default)]
     pub cgroup_ids: Vec<u64>,
+    /// How many levels above the victim's cgroup the node's own root is, where that is not the
+    /// root of the hierarchy: on a node that is itself a container.
+    #[serde(skip, default)]
+    pub node_root_level: Option<usize>,
 }
 
 impl KillId {

@@ -88,7 +88,7 @@ pub struct Unsettled {
 /// Where to look.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// Cgroup of the container, from the root of the hierarchy; absent where that is not known.
+    /// Cgroup of the container, from the node's own root; absent where that is not known.
     pub cgroup: Option<&'a str>,
     /// The run of the container.
     pub id: Option<ContainerId>,
@@ -203,7 +203,7 @@ impl Outcomes {
             }
             let kill = &pending.kill.kill;
             let signs = look(Place {
-                cgroup: container_cgroup(kill),
+                cgroup: seen_from_node(kill),
                 id: kill.identity.container,
             });
             let since = if forced {
@@ -334,21 +334,42 @@ fn ends_the_container(record: &Record) -> bool {
     }
 }
 
-/// Cgroup of the victim's container; of its pod, where it was in none.
+/// Cgroup of the victim's container, from the root of the hierarchy; of its pod, where it was in
+/// none.
 fn container_cgroup(kill: &Kill) -> Option<&str> {
-    let identity = &kill.identity;
-    let level = match identity.container {
-        Some(_) => identity.container_level?,
-        None => identity.pod_level?,
+    let whole = (!kill.truncated).then_some(kill)?;
+    let path = path_up_to(whole, container_level(kill)?)?;
+    (!path.is_empty()).then_some(path)
+}
+
+/// The same from the node's own root, which is all that a node sees that is itself a container.
+fn seen_from_node(kill: &Kill) -> Option<&str> {
+    let Some(root) = kill.node_root_level else {
+        return container_cgroup(kill);
     };
-    let mut path = kill.cgroup.as_ref()?.path.as_deref()?;
-    if kill.truncated {
-        return None;
+    let level = container_level(kill)?;
+    let path = path_up_to(kill, level)?;
+    let names = root.checked_sub(level).filter(|names| *names > 0)?;
+    let (start, _) = path.rmatch_indices('/').nth(names - 1)?;
+    Some(&path[start..])
+}
+
+/// How many levels above the victim's own cgroup.
+fn container_level(kill: &Kill) -> Option<usize> {
+    let identity = &kill.identity;
+    match identity.container {
+        Some(_) => identity.container_level,
+        None => identity.pod_level,
     }
+}
+
+/// Path of the victim's cgroup without the lowest levels.
+fn path_up_to(kill: &Kill, level: usize) -> Option<&str> {
+    let mut path = kill.cgroup.as_ref()?.path.as_deref()?;
     for _ in 0..level {
         path = path.rsplit_once('/')?.0;
     }
-    (!path.is_empty()).then_some(path)
+    Some(path)
 }
 
 fn is_at_or_above(cgroup: &str, other: &str) -> bool {

@@ -97,6 +97,7 @@ impl Machine {
             from_proc: header.hook == hook::TRACEPOINT,
             key,
             identity,
+            node_root_level: None,
             cgroup_ids: task
                 .path
                 .iter()

@@ -295,6 +295,39 @@ fn the_container_is_looked_at_and_not_what_is_below_it() {
 }
 
 #[test]
+fn a_node_that_is_a_container_sees_its_containers_below_its_own_root() {
+    let seen = |path: &str, root, truncated| {
+        let kill = Kill {
+            node_root_level: root,
+            truncated,
+            ..kill_in(path)
+        };
+        seen_from_node(&kill).map(str::to_owned)
+    };
+    let node = "/docker/0123/kubelet";
+    let inside = path(1);
+    let below = format!("{node}{inside}/system.slice/app.service");
+    // kubepods, burstable, the pod, the container, and two levels in it.
+    for (root, truncated, expected) in [
+        (Some(6), false, Some(inside.clone())),
+        (Some(7), false, Some(format!("/kubelet{inside}"))),
+        // What is missing of the path is above the node.
+        (Some(6), true, Some(inside.clone())),
+        (None, false, Some(format!("{node}{inside}"))),
+        (None, true, None),
+        // The root that was named is the container itself, or in it.
+        (Some(2), false, None),
+        (Some(1), false, None),
+    ] {
+        assert_eq!(
+            seen(&below, root, truncated),
+            expected,
+            "{root:?} {truncated}"
+        );
+    }
+}
+
+#[test]
 fn the_pods_status_tells_where_the_cgroup_does_not() {
     let kill: Timestamp = pod_child().kill.time;
     let ended = |after: SignedDuration| Signs {

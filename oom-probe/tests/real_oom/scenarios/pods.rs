@@ -1,18 +1,24 @@
 //! Kills in containers, from the kernel to the series, the record and the Event of the right pod.
 
+mod away;
 mod changes;
+mod group;
 mod kinds;
+mod nodes;
 mod shapes;
 pub(super) mod stage;
 mod wanted;
 
+use crate::books::Allowed;
 use crate::case::Case;
 use crate::kubelet::Driver;
 use crate::world::World;
 
+type Play = fn(&World, Driver) -> usize;
+
 /// Plays it with the driver that is usual where the memory controller is of that version, on this
 /// machine with both. The daemon that knows no pods sees each kill too, and its books balance.
-fn with_drivers(world: &World, play: fn(&World, Driver) -> usize) -> String {
+fn with_drivers(world: &World, play: Play, allowed: &Allowed) -> String {
     let drivers = match (world.vm.is_some(), world.is_v2()) {
         (false, _) => &[Driver::Systemd, Driver::Cgroupfs][..],
         (true, true) => &[Driver::Systemd],
@@ -22,7 +28,7 @@ fn with_drivers(world: &World, play: fn(&World, Driver) -> usize) -> String {
     for driver in drivers {
         let mut case = Case::begin(world);
         let kills = play(world, *driver);
-        case.kills(kills);
+        case.kills_allowing(kills, allowed);
         total += kills;
     }
     format!("{total} kills on the right series")
@@ -30,10 +36,30 @@ fn with_drivers(world: &World, play: fn(&World, Driver) -> usize) -> String {
 
 /// Every kind of container on a full node.
 pub(crate) fn kinds(world: &World) -> String {
-    with_drivers(world, kinds::play)
+    with_drivers(world, kinds::play, &Allowed::default())
 }
 
 /// Pods that come, go and come back.
 pub(crate) fn changes(world: &World) -> String {
-    with_drivers(world, changes::play)
+    with_drivers(world, changes::play, &Allowed::default())
+}
+
+/// An API server that is away.
+pub(crate) fn away(world: &World) -> String {
+    with_drivers(world, away::play, &Allowed::default())
+}
+
+/// A whole container, and a child right after it.
+pub(crate) fn group(world: &World) -> String {
+    // The pass over the group comes by its first victim again.
+    let allowed = Allowed {
+        repeats: 1,
+        ..Allowed::default()
+    };
+    with_drivers(world, group::play, &allowed)
+}
+
+/// Two nodes on one kernel.
+pub(crate) fn nodes(world: &World) -> String {
+    with_drivers(world, nodes::play, &Allowed::default())
 }

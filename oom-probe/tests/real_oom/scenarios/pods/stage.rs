@@ -60,6 +60,15 @@ pub(crate) struct Stage<'w> {
 #[derive(Clone, Copy)]
 pub(crate) struct PodPlace<'a>(pub(crate) Class, pub(crate) &'a str);
 
+/// What the daemon takes for its node's root of cgroups.
+#[derive(Clone, Copy)]
+enum Root {
+    /// That of the hierarchy, as on a machine of its own.
+    Hierarchy,
+    /// That which all of this node's pods are below.
+    Own,
+}
+
 impl<'w> Stage<'w> {
     /// Waits until the daemon knows the pods.
     pub(crate) fn start(world: &'w World, driver: Driver, pods: &[PodJson]) -> Self {
@@ -68,21 +77,37 @@ impl<'w> Stage<'w> {
             server.apply(pod);
         }
         let stage = Self::start_away(world, driver, server);
-        stage.until("the pods are known", || {
-            stage.daemon.metrics().value("oom_probe_kubernetes_synced") == 1
-        });
+        stage.until("the pods are known", || stage.is_synced());
+        stage
+    }
+
+    /// On a node that is itself a container: it has its own root of cgroups.
+    pub(crate) fn on_own_root(world: &'w World, driver: Driver, pods: &[PodJson]) -> Self {
+        let server = ApiServer::start();
+        for pod in pods {
+            server.apply(pod);
+        }
+        let stage = Self::with(world, driver, server, Root::Own);
+        stage.until("the pods are known", || stage.is_synced());
         stage
     }
 
     /// Without waiting for the API server.
     pub(crate) fn start_away(world: &'w World, driver: Driver, server: ApiServer) -> Self {
+        Self::with(world, driver, server, Root::Hierarchy)
+    }
+
+    fn with(world: &'w World, driver: Driver, server: ApiServer, of: Root) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let root = world.cgroup("node");
         let mut command = Command::new(&world.programs().oom_probe);
         command
             .args(["run", "--kubernetes", "on", "--node", NODE])
             .arg("--cgroup-root")
-            .arg(&world.hierarchy.root)
+            .arg(match of {
+                Root::Hierarchy => &world.hierarchy.root,
+                Root::Own => root.directory(),
+            })
             .env("KUBECONFIG", server.kubeconfig(scratch.path()));
         let daemon = Daemon::start_as(command, scratch.path()).unwrap();
         Self {
@@ -199,6 +224,11 @@ impl<'w> Stage<'w> {
         lines
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
+    }
+
+    /// Whether the daemon says that it knows all pods.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.daemon.metrics().value("oom_probe_kubernetes_synced") == 1
     }
 
     /// Waits until the daemon has it so.
