@@ -58,7 +58,8 @@ impl Holder {
         } = *self;
         start(|member| {
             oom_score_adj.map_or(Ok(()), process::set_oom_score_adj)?;
-            Hoard::anonymous().fill(size)?;
+            let mut hoard = Hoard::anonymous();
+            hoard.fill(size)?;
             member.ready();
             signals.stopped_within(None);
             if process::parent() != member.parent && linger > Duration::ZERO {

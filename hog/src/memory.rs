@@ -42,7 +42,7 @@ pub(crate) enum Pages {
     Locked,
 }
 
-/// Memory, held.
+/// Memory, held until this is dropped.
 pub(crate) struct Hoard {
     kind: Kind,
     pages: Pages,

@@ -33,7 +33,8 @@ impl Exiting {
     pub(crate) fn run(&self, signals: &Signals) -> Result<u8> {
         self.growth.check()?;
         let child = members::start(|member| {
-            Hoard::anonymous().fill(self.size)?;
+            let mut hoard = Hoard::anonymous();
+            hoard.fill(self.size)?;
             member.ready();
             signals.stopped_within(None);
             Ok(0)
