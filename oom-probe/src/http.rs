@@ -15,7 +15,7 @@ mod watched;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use prometheus_client::registry::Registry;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -153,10 +154,27 @@ pub async fn serve(listener: TcpListener, app: Arc<App>) -> Infallible {
 async fn connection(stream: TcpStream, peer: SocketAddr, app: Arc<App>, seat: Seat) {
     // Answers are written whole: waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
+    exchange(stream, peer.ip(), app, seat).await;
+}
+
+/// Serves one peer on any stream, to its end.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) async fn serve_stream<S>(stream: S, peer: IpAddr, app: Arc<App>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let seat = Table::admit(&Arc::new(Table::new()));
+    exchange(stream, peer, app, seat).await;
+}
+
+async fn exchange<S>(stream: S, peer: IpAddr, app: Arc<App>, seat: Seat)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let seat = Arc::new(seat);
     let service = service_fn(|request| {
         let (app, seat) = (Arc::clone(&app), Arc::clone(&seat));
-        async move { Ok::<_, Infallible>(routes::answer(&app, &seat, peer.ip(), &request).await) }
+        async move { Ok::<_, Infallible>(routes::answer(&app, &seat, peer, &request).await) }
     });
     let serving = http1::Builder::new()
         .max_buf_size(MAX_HEAD)

@@ -11,6 +11,8 @@ pub mod daemon;
 pub mod doctor;
 pub mod escape;
 pub mod event;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod http;
 pub mod kernel;
 pub mod kill;

@@ -13,7 +13,7 @@ mod changes;
 mod failure;
 mod list;
 mod report;
-mod split;
+pub(crate) mod split;
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The kill log: one line per kill on standard output, for people or for programs.
 
-mod line;
+pub(crate) mod line;
 pub mod output;
 
 use std::io::IsTerminal;

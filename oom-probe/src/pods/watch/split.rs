@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 /// An object of etcd has at most 1.5 MiB by default; JSON takes somewhat more.
-pub(super) const MAX_OBJECT: usize = 4 << 20;
+pub(crate) const MAX_OBJECT: usize = 4 << 20;
 /// What a list has beside its items takes less than 1 KB.
 const MAX_HEAD: usize = 64 << 10;
 /// A buffer that grew beyond this for one large object is given back.
@@ -15,7 +15,7 @@ const KEPT_BUFFER: usize = 64 << 10;
 
 /// A body that is not what the API sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Malformed {
+pub(crate) enum Malformed {
     #[error("an object is larger than {} MiB", MAX_OBJECT >> 20)]
     TooLarge,
     #[error("the body is no list of objects")]
@@ -36,16 +36,16 @@ struct Head {
 /// `io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct ListMeta {
-    pub(super) resource_version: Box<str>,
+pub(crate) struct ListMeta {
+    pub(crate) resource_version: Box<str>,
     /// There is more, to be had with this token.
     #[serde(rename = "continue")]
-    pub(super) continue_token: Box<str>,
+    pub(crate) continue_token: Box<str>,
 }
 
 /// Takes a `PodList` piece by piece and gives its items one by one.
 #[derive(Debug, Default)]
-pub(super) struct ListSplitter {
+pub(crate) struct ListSplitter {
     /// The body without its items.
     head: Vec<u8>,
     /// The item under way.
@@ -61,7 +61,7 @@ pub(super) struct ListSplitter {
 
 impl ListSplitter {
     /// Takes the next piece of the body.
-    pub(super) fn feed(
+    pub(crate) fn feed(
         &mut self,
         piece: &[u8],
         mut take: impl FnMut(&[u8]),
@@ -87,7 +87,7 @@ impl ListSplitter {
     }
 
     /// What the list has beside its items, at the end of the body.
-    pub(super) fn finish(self) -> Result<ListMeta, Malformed> {
+    pub(crate) fn finish(self) -> Result<ListMeta, Malformed> {
         if self.depth != 0 || self.in_string {
             return Err(Malformed::CutOff);
         }
@@ -154,13 +154,13 @@ impl ListSplitter {
 
 /// Takes a watch piece by piece and gives its lines one by one.
 #[derive(Debug, Default)]
-pub(super) struct LineSplitter {
+pub(crate) struct LineSplitter {
     line: Vec<u8>,
 }
 
 impl LineSplitter {
     /// Takes the next piece of the body.
-    pub(super) fn feed(
+    pub(crate) fn feed(
         &mut self,
         piece: &[u8],
         mut take: impl FnMut(&[u8]),
