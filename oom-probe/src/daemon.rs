@@ -133,7 +133,7 @@ async fn read(
             }
             // Whoever else has something to do comes first.
             () = tokio::task::yield_now(), if more => more = shared.read(),
-            () = held => drop(shared.lock().drain(BATCH)),
+            () = held => more = shared.read(),
             () = wait_until(due) => shared.lock().tick(Instant::now()),
             event = pods => match event {
                 Some(event) => shared.lock().on_pods(event),

@@ -7,6 +7,7 @@ mod containers;
 mod cross;
 mod debian;
 mod deploy;
+mod fuzz;
 mod hog;
 mod image;
 mod lint;
@@ -49,6 +50,8 @@ enum Job {
     Lint,
     /// Measure the daemon against its budgets, by real kills on this machine.
     Bench(bench::Args),
+    /// Fuzz what reads bytes from outside, each target for a bounded time.
+    Fuzz(fuzz::Args),
     /// Get the programs that tests run, and print where they are, for a PATH.
     Tools,
     /// Run the images in a containerd of their own, with real OOM kills; needs root.
@@ -68,6 +71,7 @@ impl Job {
             Self::Lint => Ok(lint::run()),
             Self::Bench(args) => bench::run(args),
             Self::Deploy => deploy::run().map(|()| ExitCode::SUCCESS),
+            Self::Fuzz(args) => fuzz::run(args),
             Self::Tools => tools::run().map(|()| ExitCode::SUCCESS),
             Self::ContainerTest(args) => containers::run(args).map(|()| ExitCode::SUCCESS),
             Self::VmTest(args) => vm::run(args).map(|()| ExitCode::SUCCESS),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::http::{ApiAccess, App, Probe, Status, serve_stream};
+use crate::http::{Api, ApiAccess, App, Probe, Status, serve_stream};
 use crate::sinks::history::History;
 use crate::sinks::metrics::Metrics;
 
@@ -43,7 +43,7 @@ async fn exchange(input: &[u8]) -> Vec<u8> {
     let (_, registry) = Metrics::new();
     let app = Arc::new(App {
         registry,
-        history: Arc::new(History::new(10)),
+        api: Api::Kills(Arc::new(History::new(10))),
         api_access: ApiAccess::Everyone,
         probe: Box::new(Nothing),
     });

@@ -104,7 +104,7 @@ fn is_sound(line: &str) -> bool {
     let labels = series.split_once('{').map(|(_, labels)| labels);
     line.starts_with("oom_probe_")
         && value.parse::<f64>().is_ok()
-        && labels.is_some_and(|labels| labels_end_at_the_end(labels))
+        && labels.is_some_and(labels_end_at_the_end)
 }
 
 /// Label values are quoted, with `\`, `"` and line feeds escaped: the first quote that is not

@@ -16,6 +16,9 @@ use crate::{http, metrics::Metrics};
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Where its kills go.
+const OUTPUT: &str = "kills.json";
+
 /// A running `oom-probe run`, killed on drop.
 pub(crate) struct Daemon {
     child: Child,
@@ -37,18 +40,25 @@ impl Daemon {
     }
 
     /// As [`Self::start`], with a command prepared by the caller.
-    pub(crate) fn start_as(mut command: Command, directory: &Path) -> Result<Self, String> {
-        let output = directory.join("kills.json");
+    pub(crate) fn start_as(command: Command, directory: &Path) -> Result<Self, String> {
+        let output = create(&directory.join(OUTPUT))?;
+        Self::start_to(command, directory, output.into())
+    }
+
+    /// As [`Self::start_as`], with another standard output than a file.
+    pub(crate) fn start_to(
+        mut command: Command,
+        directory: &Path,
+        stdout: Stdio,
+    ) -> Result<Self, String> {
         let log = directory.join("daemon.log");
-        let create =
-            |path: &Path| File::create(path).map_err(|e| format!("{}: {e}", path.display()));
         // SAFETY: between fork and exec only prctl(2) runs, which takes no pointer here.
         unsafe { command.pre_exec(end_with_parent) };
         let mut child = command
             .args(["--listen", "127.0.0.1:0", "--output", "json"])
             .args(["--no-pin", "--history", "5000"])
             .stdin(Stdio::null())
-            .stdout(create(&output)?)
+            .stdout(stdout)
             .stderr(create(&log)?)
             .spawn()
             .map_err(|error| format!("cannot start {command:?}: {error}"))?;
@@ -59,7 +69,7 @@ impl Daemon {
                 return Ok(Self {
                     child,
                     address,
-                    output,
+                    output: directory.join(OUTPUT),
                     log,
                 });
             }
@@ -88,6 +98,10 @@ impl Daemon {
 
     pub(crate) fn get(&self, path: &str) -> String {
         http::get(self.address, path).unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Where it serves.
@@ -152,6 +166,10 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn create(path: &Path) -> Result<File, String> {
+    File::create(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Where it says that it listens, once it captures.

@@ -15,6 +15,7 @@
 mod apiserver;
 mod books;
 mod case;
+mod confined;
 mod container;
 mod daemon;
 mod expect;

@@ -4,14 +4,17 @@ mod group;
 mod lowest;
 mod machine;
 mod oom_group;
+mod overload;
 mod places;
 mod pods;
+mod privileges;
 mod rung;
 mod scraped;
 mod shared;
 mod single;
 mod start;
 mod storm;
+mod stuck;
 mod trigger;
 
 use crate::harness::Need::{OwnMachine, TwoNodes, V2};
@@ -81,6 +84,13 @@ pub(crate) const ALL: &[Scenario] = &[
     any("plain tracepoint", lowest::plain_tracepoint),
     any("stop", start::stop),
     any("no privileges", start::no_privileges),
+    any("least privilege", privileges::least_privilege),
+    any("missing rights", privileges::missing_rights),
+    any("oom_score_adj", privileges::oom_score_adj),
+    any("full ring", overload::full_ring),
+    any("blocked output", overload::blocked_output),
+    any("hostile peers", overload::hostile_peers),
+    any("stuck reader", stuck::stuck_reader),
     any("taken port", start::taken_port),
     any("bad flag", start::bad_flag),
     any("empty BTF", start::empty_btf),

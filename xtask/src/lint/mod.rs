@@ -1,6 +1,6 @@
 //! `cargo xtask lint`: everything that judges the code without running it.
 
-mod tools;
+pub(crate) mod tools;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};

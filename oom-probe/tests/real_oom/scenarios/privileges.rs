@@ -1,0 +1,158 @@
+//! What the daemon can do without, what it says when it can't, and what it gives up by itself.
+
+use std::fs;
+
+use rustix::thread::CapabilitySet;
+
+use super::LIMIT;
+use super::start::{CANNOT_CAPTURE, daemon, refuses};
+use crate::confined::Confined;
+use crate::daemon::Daemon;
+use crate::world::{Running, World};
+
+/// What a container of the daemon has.
+const LEAST: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
+/// What it takes besides where maps count against RLIMIT_MEMLOCK.
+const WITH_MEMLOCK: CapabilitySet = LEAST.union(CapabilitySet::SYS_RESOURCE);
+
+/// Two capabilities are enough, and none is left once it captures.
+pub(crate) fn least_privilege(world: &World) -> String {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut had = "BPF, PERFMON";
+    let mut daemon = start(world, LEAST, &scratch);
+    if let Err(said) = &daemon
+        && said.contains("RLIMIT_MEMLOCK")
+    {
+        assert!(said.contains("SYS_RESOURCE"), "{said}");
+        had = "BPF, PERFMON, SYS_RESOURCE";
+        daemon = start(world, WITH_MEMLOCK, &scratch);
+    }
+    let daemon = daemon.unwrap();
+    let threads = without_rights(daemon.pid());
+    if world.vm.is_some() {
+        // Until the machine is started anew, which is why only there.
+        fs::write("/proc/sys/kernel/unprivileged_bpf_disabled", "1").unwrap();
+    }
+    let pid = kill(world);
+    let kills = daemon.kills(None);
+    assert!(kills.iter().any(|record| record.kill.victim.pid == pid));
+    assert_eq!(daemon.metrics().value("oom_probe_unaccounted_kills"), 0);
+    format!("started with {had}; captures with none on its {threads} threads")
+}
+
+fn start(
+    world: &World,
+    capabilities: CapabilitySet,
+    scratch: &tempfile::TempDir,
+) -> Result<Daemon, String> {
+    let mut command = daemon(world);
+    Confined::to(capabilities).apply(&mut command);
+    Daemon::start_as(command, scratch.path())
+}
+
+/// No thread has a capability, or may get one; returns how many threads there are.
+fn without_rights(pid: u32) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut count = 0;
+    for task in tasks {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        for line in [
+            "CapInh:\t0000000000000000",
+            "CapPrm:\t0000000000000000",
+            "CapEff:\t0000000000000000",
+            "CapAmb:\t0000000000000000",
+            "NoNewPrivs:\t1",
+        ] {
+            assert!(
+                status.lines().any(|found| found == line),
+                "{line}: {status}"
+            );
+        }
+        count += 1;
+    }
+    assert!(count > 0);
+    count
+}
+
+/// One kill; its victim's pid.
+pub(super) fn kill(world: &World) -> u32 {
+    let cgroup = world.limited("victim", LIMIT);
+    let hog = world.hog(&["grow", "--interval", "0"]);
+    Running::start(&cgroup, hog).end().killed().pid
+}
+
+/// Each missing right is named, and nothing else.
+pub(crate) fn missing_rights(world: &World) -> String {
+    let all = CapabilitySet::all();
+    let filtered = |errno| Confined {
+        bpf: Some(errno),
+        ..Confined::to(all)
+    };
+    let cases = [
+        (
+            Confined::to(LEAST - CapabilitySet::PERFMON),
+            "missing capabilities: PERFMON; ",
+        ),
+        (
+            Confined::to(LEAST - CapabilitySet::BPF),
+            "missing capabilities: BPF; ",
+        ),
+        (
+            Confined::to(CapabilitySet::empty()),
+            "missing capabilities: BPF, PERFMON; ",
+        ),
+        (
+            Confined::to(CapabilitySet::SYS_RESOURCE),
+            "missing capabilities: BPF, PERFMON; ",
+        ),
+        (filtered(libc::EPERM), "a seccomp filter refuses bpf(2); "),
+        (filtered(libc::ENOSYS), "a seccomp filter refuses bpf(2); "),
+    ];
+    for (confined, expected) in cases {
+        let mut command = daemon(world);
+        command.args(["--listen", "127.0.0.1:0", "--no-pin"]);
+        confined.apply(&mut command);
+        let line = refuses(command, CANNOT_CAPTURE);
+        assert!(line.contains(expected), "{confined:?}: {line}");
+    }
+    format!("{} cases, each named in one line", cases.len())
+}
+
+/// As low as the kernel lets it go, and never up.
+pub(crate) fn oom_score_adj(world: &World) -> String {
+    let without = CapabilitySet::all() - CapabilitySet::SYS_RESOURCE;
+    // On kernels that count maps against RLIMIT_MEMLOCK it cannot do without.
+    let needs_it = world.daemon.log().contains("RLIMIT_MEMLOCK") || cannot_raise_memlock(world);
+    let mut found = Vec::new();
+    for (value, lowest, expected) in [(700, 300, 300), (700, -17, -17), (0, 0, 0)] {
+        if needs_it {
+            continue;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let mut command = daemon(world);
+        let confined = Confined {
+            oom_score_adj: Some((value, lowest)),
+            ..Confined::to(without)
+        };
+        confined.apply(&mut command);
+        let daemon = Daemon::start_as(command, scratch.path()).unwrap();
+        let holds = score(daemon.pid());
+        assert_eq!(holds, expected, "from {value}, not below {lowest}");
+        found.push(holds);
+    }
+    let own = score(world.daemon.pid());
+    // The test itself may run at -1000, which is left.
+    assert!(own <= -999, "{own}");
+    found.push(own);
+    format!("{found:?}")
+}
+
+fn cannot_raise_memlock(world: &World) -> bool {
+    let scratch = tempfile::tempdir().unwrap();
+    start(world, LEAST, &scratch).is_err_and(|said| said.contains("RLIMIT_MEMLOCK"))
+}
+
+fn score(pid: u32) -> i16 {
+    let text = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    text.trim().parse().unwrap()
+}
