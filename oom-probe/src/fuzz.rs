@@ -8,6 +8,7 @@ mod cgroup_path;
 mod http_request;
 mod pods;
 mod ring;
+mod state;
 mod types;
 
 /// A way in.
@@ -20,7 +21,7 @@ pub struct Target {
 }
 
 /// Every way in.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target {
         name: "ring",
         run: ring::run,
@@ -44,6 +45,10 @@ pub const TARGETS: [Target; 6] = [
     Target {
         name: "http",
         run: http_request::run,
+    },
+    Target {
+        name: "state",
+        run: state::run,
     },
 ];
 
@@ -106,5 +111,5 @@ mod tests {
             })*
         };
     }
-    corpora!(ring, cgroup_path, btf, format, pods, http);
+    corpora!(ring, cgroup_path, btf, format, pods, http, state);
 }

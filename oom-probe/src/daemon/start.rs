@@ -116,6 +116,9 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         hooks,
     } = load::arm(&facts, &plan, args.ring_size)?;
     let (reading, after) = read_together(&ledger, vmstat);
+    let node = machine.node.clone();
+    // A kubeconfig may belong to somebody else.
+    let client = cluster_source.client(&node).await?;
     // Everything below works without, and so does whatever it starts.
     if let Err(error) = privileges::keep_only(privileges::needed(mark.hook.hook)) {
         tracing::warn!("the capabilities that arming took are kept: {error}");
@@ -133,8 +136,6 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         without_context(context, &plan)
     );
 
-    let node = machine.node.clone();
-    let client = cluster_source.client(&node).await?;
     let (metrics, mut registry) = Metrics::new();
     let containers = Containers::new(
         args.series_ttl,

@@ -8,6 +8,7 @@ mod cases;
 mod events;
 mod failing;
 mod hostile;
+mod names;
 mod node;
 mod shapes;
 mod watching;

@@ -46,7 +46,7 @@ pub(crate) fn stuck_reader(world: &World) -> String {
     assert!(why.contains("503") && why.contains("stuck"), "{why}");
     // What it holds is not lost: whoever asks for kills reads them.
     assert!(known(after));
-    why
+    why.trim_end().to_owned()
 }
 
 /// Takes every ring out of the daemon's epoll instances: it goes on, but is not woken for records.

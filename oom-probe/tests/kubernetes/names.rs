@@ -1,0 +1,109 @@
+//! Names that a real API server would refuse, on thousands of containers: what is told of them
+//! stays what it is, line by line.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use oom_probe::{
+    cgroup::pod::PodUid,
+    http::exposition::{self, Encoding, Format},
+    pods::{index::Index, object},
+    sinks::containers::{Containers, SERIES_TTL},
+};
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use serde_json::json;
+
+use crate::apiserver::pods::{pod, uid};
+
+const PODS: u32 = 2500;
+/// promtool's linter takes time by the square of the series: two minutes for those of all pods.
+const LINTED_PODS: u32 = 250;
+const CONTAINERS_EACH: usize = 2;
+
+/// Each would end a label, a line, a comment or an escape, if it could.
+const HOSTILE: [&str; 12] = [
+    "\"} 1\nup 1\n",
+    "\\",
+    "a\\\"b",
+    "\n# EOF\n",
+    "\r\n\r\nHTTP/1.1 200 OK",
+    "{pod=\"x\"}",
+    "\u{0}\u{1b}[2J\u{7f}",
+    "\u{202e}\u{feff}\u{2028}\u{85}",
+    "# HELP oom_probe_kills_total\n# TYPE oom_probe_kills_total gauge",
+    " ,=\"\",",
+    "\u{fffd}\u{10ffff}é",
+    "NaN 1 # {} 1 1",
+];
+
+fn registry(pods: u32) -> (Registry, usize) {
+    let mut index = Index::default();
+    let room = pods as usize * CONTAINERS_EACH;
+    let containers = Containers::new(SERIES_TTL, room, Counter::default());
+    let now = Instant::now();
+    for n in 0..pods {
+        let name = |at: u32| HOSTILE[((n + at) as usize) % HOSTILE.len()];
+        let mut json = pod(&format!("{}{n}", name(0)), n).0;
+        json["metadata"]["namespace"] = name(1).into();
+        json["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "apps/v1", "kind": name(2), "name": name(3), "controller": true,
+        }]);
+        json["spec"]["containers"] = (0..CONTAINERS_EACH)
+            .map(|c| json!({"name": format!("{}{c}", name(4)), "image": name(5)}))
+            .collect();
+        let object: object::Pod = serde_json::from_value(json).unwrap();
+        let pod = index.apply(&object, now).unwrap();
+        assert_eq!(pod.uid, uid(n).parse::<PodUid>().unwrap());
+        containers.apply(&pod, now);
+    }
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(containers));
+    (registry, room)
+}
+
+#[test]
+fn the_exposition_of_5000_containers_with_hostile_names_is_valid() {
+    let (registry, containers) = registry(PODS);
+    for format in [Format::Text, Format::OpenMetrics] {
+        let body = exposition::encode(&registry, format, Encoding::Identity).unwrap();
+        let text = std::str::from_utf8(&body).unwrap();
+        let kills = |line: &&str| line.starts_with("oom_probe_container_oom_kills_total{");
+        let series: BTreeSet<_> = text.split('\n').filter(kills).collect();
+        assert_eq!(series.len(), containers, "one line for each container");
+        for line in text.split_terminator('\n') {
+            let known = ["# HELP oom_probe_", "# TYPE oom_probe_", "oom_probe_"];
+            let is_end = line == "# EOF" && format == Format::OpenMetrics;
+            assert!(
+                is_end || known.iter().any(|start| line.starts_with(start)),
+                "{line:?}"
+            );
+        }
+        let ends = text
+            .split_terminator('\n')
+            .filter(|line| *line == "# EOF")
+            .count();
+        assert_eq!(ends, usize::from(format == Format::OpenMetrics));
+    }
+}
+
+#[test]
+fn promtool_takes_hostile_names_for_names() {
+    let (registry, _) = registry(LINTED_PODS);
+    let text = exposition::encode(&registry, Format::Text, Encoding::Identity).unwrap();
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut promtool) = promtool else {
+        println!("skipped: no promtool on the PATH: `cargo xtask tools` gets one");
+        return;
+    };
+    promtool.stdin.take().unwrap().write_all(&text).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
