@@ -123,6 +123,10 @@ pub(crate) enum What {
         code: i32,
         reason: Option<String>,
     },
+    /// The process beside the service that was made to grow.
+    GrowerEnded {
+        code: u64,
+    },
     RequestFailed {
         error: String,
     },
@@ -151,6 +155,12 @@ impl fmt::Display for What {
                 Some(reason) => write!(f, "ended with exit code {code}, reason {reason}"),
                 None => write!(f, "ended with exit code {code}"),
             },
+            Self::GrowerEnded { code } => {
+                write!(
+                    f,
+                    "the process that grew ended with exit code {code}, alone"
+                )
+            }
             Self::RequestFailed { error } => write!(f, "first failed request: {error}"),
             Self::NotReady => f.write_str("not ready: no more requests go there"),
             Self::Started { restarts } => write!(f, "started again (restart {restarts})"),
@@ -274,6 +284,12 @@ impl Evidence {
         self.timeline
             .iter()
             .filter(move |moment| moment.replica.as_deref() == Some(victim))
+    }
+
+    /// Whether it ended before its time.
+    pub(crate) fn was_stopped(&self) -> bool {
+        let mut moments = self.timeline.iter();
+        moments.any(|moment| matches!(moment.what, What::Stopped { .. }))
     }
 
     /// How the victim ended, first.

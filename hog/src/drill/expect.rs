@@ -8,7 +8,6 @@ pub(crate) enum Grower {
     /// The service itself, the container's first and only process.
     Service,
     /// One that was started beside it by exec.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only a cluster has exec"))]
     Exec,
 }
 

@@ -1,9 +1,10 @@
 //! `hog drill`: makes one replica of a service run out of memory, watches, and writes the
 //! post-mortem.
 //!
-//! [`local`] drives it without a cluster. What it sees goes to the
+//! [`local`] drives it without a cluster, [`cluster`] against a Deployment. What they see goes to the
 //! [`recorder`]; [`criteria`] judge the [`evidence`], and [`report`] writes it down.
 
+mod cluster;
 mod criteria;
 mod evidence;
 mod expect;
@@ -22,6 +23,7 @@ use hog::units::{parse_duration, parse_nonzero_size};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::say::say;
+use cluster::ClusterOptions;
 use criteria::Verdict;
 
 /// Exit code of a drill that was done and showed what it should not.
@@ -31,19 +33,22 @@ const MISSED: u8 = 3;
 pub(crate) struct Drill {
     #[command(flatten)]
     options: Options,
+
+    #[command(flatten)]
+    cluster: ClusterOptions,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Memory limit of the replicas
-    #[arg(long, value_name = "SIZE", default_value = "128M", value_parser = parse_nonzero_size)]
-    limit: u64,
+    /// Memory limit of the replicas [default: 128M; in a cluster as it is]
+    #[arg(long, value_name = "SIZE", value_parser = parse_nonzero_size)]
+    limit: Option<u64>,
 
     /// What one of them is asked to take; whole MiB
     #[arg(long, value_name = "SIZE", default_value = "200M", value_parser = parse_nonzero_size)]
     allocate: u64,
 
-    /// Memory per step
+    /// Memory per step; in a cluster the service's own
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_nonzero_size)]
     step: u64,
 
@@ -67,12 +72,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     restart_after: Duration,
 
-    /// The oom-probe whose record is to be had: a URL, or `none`
-    #[arg(
-        long, value_name = "URL|none", env = "OOM_PROBE_URL", default_value = "http://127.0.0.1:9550",
-        value_parser = parse_probe
-    )]
-    probe: Probe,
+    /// The oom-probe whose record is to be had: a URL, or `none` [default: http://127.0.0.1:9550; in
+    /// a cluster the one on the victim's node]
+    #[arg(long, value_name = "URL|none", env = "OOM_PROBE_URL", value_parser = parse_probe)]
+    probe: Option<Probe>,
 
     /// Directory for the report, which is made [default: drill-DATE-TIME]
     #[arg(long, value_name = "DIR")]
@@ -125,14 +128,26 @@ impl Drill {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
-        runtime
-            .context("cannot start the runtime")?
-            .block_on(self.drill())
+        let runtime = runtime.context("cannot start the runtime")?;
+        let code = runtime.block_on(self.drill());
+        // A question on the terminal may still wait for its answer.
+        runtime.shutdown_background();
+        code
     }
 
     async fn drill(&self) -> Result<u8> {
-        let Self { options } = self;
-        let evidence = local::run(options, stopped()?).await?;
+        let Self { options, cluster } = self;
+        let evidence = match &cluster.deployment {
+            None => local::run(options, stopped()?).await?,
+            Some(deployment) => {
+                let options = cluster::Options {
+                    drill: options,
+                    cluster,
+                    deployment,
+                };
+                cluster::run(&options, stopped()?).await?
+            }
+        };
         let criteria = criteria::check(&evidence);
         let verdict = criteria::verdict(&criteria);
         let directory = options

@@ -7,7 +7,7 @@ use hyper::{Method, Uri};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::evidence::{Change, What};
+use super::evidence::{Change, Evidence, What};
 use super::recorder::Recorder;
 use super::web;
 
@@ -16,6 +16,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// For a kill to be in its records, parked ones included.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(250);
+/// Milliseconds by which the kill and the end of its container may be apart.
+const CLOCKS_APART: u128 = 10_000;
 
 /// A counter and its value, as `/metrics` writes it.
 pub(crate) type Sample = (String, f64);
@@ -24,6 +26,8 @@ pub(crate) type Sample = (String, f64);
 pub(crate) enum Door {
     /// Its address, `host:port`.
     Address(String),
+    /// Through the API server, to its pod.
+    Pod(Box<super::cluster::Forward>),
 }
 
 impl Door {
@@ -42,6 +46,7 @@ impl Door {
     async fn get(&self, path: &str) -> Result<String> {
         let body = match self {
             Self::Address(address) => web::ask(address, Method::GET, path, WITHIN).await?,
+            Self::Pod(forward) => forward.get(path, WITHIN).await?,
         };
         String::from_utf8(body.to_vec()).context("the probe's answer is no text")
     }
@@ -125,7 +130,13 @@ impl Watch {
     pub(crate) async fn collect(&self, recorder: &Recorder, is_ours: impl Fn(&Value) -> bool) {
         let began = recorder.evidence().began;
         let mut collected = Ok(());
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        // After a drill that was stopped there may be nothing to wait for.
+        let patience = if recorder.evidence().was_stopped() {
+            Duration::ZERO
+        } else {
+            PATIENCE
+        };
+        let deadline = tokio::time::Instant::now() + patience;
         loop {
             let looked = self.look(began, &is_ours).await;
             let last = tokio::time::Instant::now() >= deadline;
@@ -160,22 +171,36 @@ impl Watch {
 
 fn keep(recorder: &Recorder, kills: Vec<Value>, metrics: Vec<Change>) {
     let mut evidence = recorder.evidence();
-    let began = evidence.began;
-    let victim = evidence.target.victim.clone();
     for kill in &kills {
-        let time = kill["time"].as_str().and_then(|time| time.parse().ok());
-        let since = time.map(|time: Timestamp| time.duration_since(began).as_millis());
-        let Some(at_ms) = since.and_then(|ms| u64::try_from(ms).ok()) else {
-            continue;
-        };
-        let what = What::Killed {
-            comm: kill["victim"]["comm"].as_str().unwrap_or("?").to_owned(),
-            pid: kill["victim"]["pid"].as_u64().unwrap_or(0),
-        };
-        evidence.note(at_ms, Some(&victim), what);
+        place(&mut evidence, kill);
     }
     evidence.kills = kills;
     evidence.metrics = metrics;
+}
+
+/// Puts a record's kill into the timeline, unless the node's clock is another one than ours.
+fn place(evidence: &mut Evidence, kill: &Value) {
+    let time = kill["time"].as_str().and_then(|time| time.parse().ok());
+    let Some(time) = time else { return };
+    let ms = Timestamp::duration_since(time, evidence.began).as_millis();
+    let ended = evidence.death().map(|death| i128::from(death.at_ms));
+    let at_ms = u64::try_from(ms)
+        .ok()
+        .filter(|_| ended.is_none_or(|ended| (ended - ms).unsigned_abs() <= CLOCKS_APART));
+    let Some(at_ms) = at_ms else {
+        let gap = format!(
+            "the node's clock is not ours: its record of the kill says {time}, which does not fit \
+             what was seen here"
+        );
+        evidence.gaps.push(gap);
+        return;
+    };
+    let victim = evidence.target.victim.clone();
+    let what = What::Killed {
+        comm: kill["victim"]["comm"].as_str().unwrap_or("?").to_owned(),
+        pid: kill["victim"]["pid"].as_u64().unwrap_or(0),
+    };
+    evidence.note(at_ms, Some(&victim), what);
 }
 
 #[cfg(test)]
@@ -217,5 +242,22 @@ mod tests {
         assert_eq!(changes.len(), 1);
         assert_eq!((changes[0].before, changes[0].after), (0.0, 1.0));
         assert_eq!(changes[0].series, "kills{a=\"z\"}");
+    }
+
+    #[test]
+    fn a_record_of_another_clock_is_kept_out_of_the_timeline() {
+        for (time, placed) in [
+            ("2026-11-21T12:00:09.4Z", true),
+            ("2026-11-21T11:59:00Z", false),
+            ("2026-11-21T12:03:00Z", false),
+        ] {
+            let mut evidence = crate::drill::evidence::tests::passed();
+            let is_kill = |what: &What| matches!(what, What::Killed { .. });
+            evidence.timeline.retain(|moment| !is_kill(&moment.what));
+            let kill = serde_json::json!({"time": time, "victim": {"pid": 1, "comm": "hog"}});
+            place(&mut evidence, &kill);
+            assert_eq!(evidence.when(is_kill).is_some(), placed, "{time}");
+            assert_eq!(evidence.gaps.is_empty(), placed, "{time}");
+        }
     }
 }

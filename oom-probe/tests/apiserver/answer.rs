@@ -37,7 +37,7 @@ pub(crate) enum Answer {
 }
 
 /// A body that is sent as it comes; without a sender it ends.
-pub(super) struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+pub(crate) struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
 
 pub(super) type Sender = mpsc::Sender<io::Result<Bytes>>;
 
@@ -47,7 +47,7 @@ impl Pieces {
         (sender, Self(receiver))
     }
 
-    pub(super) fn whole(body: impl Into<Bytes>) -> Self {
+    pub(crate) fn whole(body: impl Into<Bytes>) -> Self {
         let (sender, pieces) = Self::channel();
         sender.try_send(Ok(body.into())).unwrap();
         pieces
@@ -67,7 +67,7 @@ impl Body for Pieces {
     }
 }
 
-pub(super) fn respond(code: u16, body: impl Into<Bytes>) -> Response<Pieces> {
+pub(crate) fn respond(code: u16, body: impl Into<Bytes>) -> Response<Pieces> {
     let response = Response::builder().status(code);
     let response = response.header("content-type", "application/json");
     response.body(Pieces::whole(body)).unwrap()

@@ -5,8 +5,8 @@
 //! it was asked is kept, so that a test can count requests. It runs on a thread of its own, so that
 //! tests with and without a runtime can use it, and ends when it is dropped.
 
-mod answer;
-mod serve;
+pub(crate) mod answer;
+pub(crate) mod serve;
 mod state;
 
 #[path = "../../src/pods/fixture.rs"]
@@ -52,6 +52,11 @@ struct Control {
 impl ApiServer {
     /// A server without pods.
     pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// A server without pods that passes on what a daemon with the least role would be refused.
+    pub(crate) fn start_with(also: Option<serve::Also>) -> Self {
         let state = Arc::new(Mutex::new(State::default()));
         let (control, receiver) = watch::channel(Control {
             changes: 0,
@@ -69,7 +74,7 @@ impl ApiServer {
                 .enable_all()
                 .build()
                 .unwrap()
-                .block_on(serve::serve(listener, shared, receiver));
+                .block_on(serve::serve(listener, shared, receiver, also));
         });
         Self {
             address,

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     net::SocketAddr,
+    pin::Pin,
     sync::{Arc, Mutex},
 };
 
@@ -28,10 +29,17 @@ const PIECE: usize = 16 << 10;
 
 type Shared = Arc<Mutex<State>>;
 
+/// A request that this server has no answer for.
+pub(crate) type Asked = hyper::Request<Incoming>;
+type Answering = Pin<Box<dyn Future<Output = Response<Pieces>> + Send>>;
+/// Who answers it instead.
+pub(crate) type Also = Arc<dyn Fn(Asked) -> Answering + Send + Sync>;
+
 pub(super) async fn serve(
     listener: std::net::TcpListener,
     state: Shared,
     mut control: watch::Receiver<Control>,
+    also: Option<Also>,
 ) {
     let address = listener.local_addr().unwrap();
     let mut listener = Some(TcpListener::from_std(listener).unwrap());
@@ -52,7 +60,8 @@ pub(super) async fn serve(
         tokio::select! {
             changed = control.changed() => if changed.is_err() { return },
             accepted = accept(listener.as_ref()) => {
-                connections.spawn(connection(accepted, state.clone(), control.clone()));
+                let also = also.clone();
+                connections.spawn(connection(accepted, state.clone(), control.clone(), also));
             }
         }
     }
@@ -75,14 +84,20 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
     }
 }
 
-async fn connection(stream: TcpStream, state: Shared, control: watch::Receiver<Control>) {
+async fn connection(
+    stream: TcpStream,
+    state: Shared,
+    control: watch::Receiver<Control>,
+    also: Option<Also>,
+) {
     let service = service_fn(move |request| {
-        let (state, control) = (state.clone(), control.clone());
-        async move { Ok::<_, Infallible>(answer(request, state, control).await) }
+        let (state, control, also) = (state.clone(), control.clone(), also.clone());
+        async move { Ok::<_, Infallible>(answer(request, state, control, also).await) }
     });
     // A client that goes away is none of the server's business.
     let _ = hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
         .await;
 }
 
@@ -90,6 +105,7 @@ async fn answer(
     request: hyper::Request<Incoming>,
     state: Shared,
     control: watch::Receiver<Control>,
+    also: Option<Also>,
 ) -> Response<Pieces> {
     let query = query(request.uri().query().unwrap_or_default());
     let path = request.uri().path().to_owned();
@@ -143,7 +159,10 @@ async fn answer(
             let (code, object) = state.lock().unwrap().create_event(&namespace, event);
             respond(code, object.to_string())
         }
-        _ => respond(403, status(403, "the role does not allow that").to_string()),
+        _ => match also {
+            Some(also) => also(request).await,
+            None => respond(403, status(403, "the role does not allow that").to_string()),
+        },
     }
 }
 

@@ -13,7 +13,7 @@ use crate::report::{Counts, Outcome, Report};
 use crate::{cmd, containers, lint, toolchain, tools, vm};
 
 /// The tests that make real OOM kills: they need root, and the first one the built programs.
-const REAL: [&str; 2] = ["real_oom", "real_kills"];
+const REAL: [&str; 4] = ["real_oom", "real_kills", "scenarios", "drill_local"];
 
 /// What to leave out.
 #[derive(Debug, clap::Args)]

@@ -24,6 +24,9 @@ use super::recorder::Recorder;
 use super::{Options, Probe, web};
 use replica::Replica;
 
+/// Without --limit and --probe.
+const LIMIT: u64 = 128 << 20;
+const PROBE: &str = "http://127.0.0.1:9550";
 /// For both replicas to serve for the first time.
 const START: Duration = Duration::from_secs(30);
 const SAMPLE: Duration = Duration::from_millis(50);
@@ -40,12 +43,18 @@ pub(super) async fn run(
 ) -> Result<Evidence> {
     let hierarchy = Hierarchy::detect()?;
     let probe = match &options.probe {
-        Probe::None => None,
-        Probe::Url(url) => Some(open(url).await?),
+        Some(Probe::None) => None,
+        Some(Probe::Url(url)) => Some(open(url).await?),
+        None => Some(open(PROBE).await?),
     };
     let service = scenario::find("service").context("there is no scenario `service`")?;
     let name = format!("oom-probe-drill-{}", std::process::id());
-    let stage = Stage::set(&hierarchy, Path::new(&name), service, Some(options.limit))?;
+    let stage = Stage::set(
+        &hierarchy,
+        Path::new(&name),
+        service,
+        Some(options.limit.unwrap_or(LIMIT)),
+    )?;
     let hog = env::current_exe().context("cannot find hog's own program")?;
     let stage = Arc::new(stage);
     let replicas: Vec<_> = (0..service.containers.len())
