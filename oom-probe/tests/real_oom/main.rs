@@ -24,6 +24,8 @@ mod http;
 mod kernel_log;
 mod kubelet;
 mod metrics;
+#[path = "../dashboard/panels.rs"]
+mod panels;
 #[expect(dead_code, reason = "other tests ask Prometheus for more")]
 #[path = "../prometheus/mod.rs"]
 mod prometheus;

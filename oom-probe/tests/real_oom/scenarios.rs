@@ -1,5 +1,6 @@
 //! The scenarios, in the order in which they run.
 
+mod dashboard;
 mod group;
 mod lowest;
 mod machine;
@@ -78,6 +79,7 @@ pub(crate) const ALL: &[Scenario] = &[
     with("herder", &[V2], oom_group::herder),
     any("memory.oom.group by annotation", oom_group::annotation),
     with("memory.oom.group put back", &[V2], oom_group::taken_away),
+    any("dashboard and alerts", dashboard::dashboard),
     any("exposition", rung::exposition),
     any("log and API agree", rung::log_and_api_agree),
     any("hidden kill", rung::hidden_kill),

@@ -5,7 +5,7 @@ mod changes;
 mod group;
 mod kinds;
 mod nodes;
-mod shapes;
+pub(super) mod shapes;
 pub(super) mod stage;
 mod wanted;
 

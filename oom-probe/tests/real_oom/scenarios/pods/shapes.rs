@@ -10,18 +10,18 @@ macro_rules! fixture {
         include_str!(concat!("../../../fixtures/pods/", $name))
     };
 }
-pub(super) const BOUND: &str = fixture!("bound-1.31.json");
-pub(super) const CRONJOB: &str = fixture!("cronjob-docker-1.30.json");
-pub(super) const DEPLOYMENT: &str = fixture!("deployment-containerd-1.33.json");
-pub(super) const EPHEMERAL: &str = fixture!("ephemeral-crio-1.35.json");
-pub(super) const STATIC: &str = fixture!("static-containerd-1.28.json");
+pub(crate) const BOUND: &str = fixture!("bound-1.31.json");
+pub(crate) const CRONJOB: &str = fixture!("cronjob-docker-1.30.json");
+pub(crate) const DEPLOYMENT: &str = fixture!("deployment-containerd-1.33.json");
+pub(crate) const EPHEMERAL: &str = fixture!("ephemeral-crio-1.35.json");
+pub(crate) const STATIC: &str = fixture!("static-containerd-1.28.json");
 
-pub(super) fn whole(text: &str) -> PodJson {
+pub(crate) fn whole(text: &str) -> PodJson {
     PodJson(serde_json::from_str(text).unwrap())
 }
 
 /// Says of a container in a list of statuses that it has just started.
-pub(super) fn starts(mut pod: PodJson, list: &str, name: &str) -> PodJson {
+pub(crate) fn starts(mut pod: PodJson, list: &str, name: &str) -> PodJson {
     let statuses = pod.0["status"][list].as_array_mut().unwrap();
     let status = statuses.iter_mut().find(|status| status["name"] == name);
     status.unwrap()["state"] = running();
@@ -36,7 +36,7 @@ fn running() -> Value {
 }
 
 /// What the kubelet calls the pod by.
-pub(super) fn uid(pod: &PodJson) -> String {
+pub(crate) fn uid(pod: &PodJson) -> String {
     let metadata = &pod.0["metadata"];
     let hash = &metadata["annotations"]["kubernetes.io/config.hash"];
     let uid = hash.as_str().or(metadata["uid"].as_str());
@@ -44,14 +44,14 @@ pub(super) fn uid(pod: &PodJson) -> String {
 }
 
 /// The id of a container's run without the runtime's name, from a list of statuses.
-pub(super) fn id(pod: &PodJson, list: &str, name: &str) -> String {
+pub(crate) fn id(pod: &PodJson, list: &str, name: &str) -> String {
     let statuses = pod.0["status"][list].as_array().unwrap();
     let status = statuses.iter().find(|status| status["name"] == name);
     bare(&status.unwrap()["containerID"])
 }
 
 /// That of the run before it.
-pub(super) fn last_id(pod: &PodJson, name: &str) -> String {
+pub(crate) fn last_id(pod: &PodJson, name: &str) -> String {
     let statuses = pod.0["status"]["containerStatuses"].as_array().unwrap();
     let status = statuses.iter().find(|status| status["name"] == name);
     bare(&status.unwrap()["lastState"]["terminated"]["containerID"])
