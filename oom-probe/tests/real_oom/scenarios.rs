@@ -80,6 +80,7 @@ pub(crate) const ALL: &[Scenario] = &[
     any("memory.oom.group by annotation", oom_group::annotation),
     with("memory.oom.group put back", &[V2], oom_group::taken_away),
     any("dashboard and alerts", dashboard::dashboard),
+    any("picture of the dashboard", dashboard::picture),
     any("exposition", rung::exposition),
     any("log and API agree", rung::log_and_api_agree),
     any("hidden kill", rung::hidden_kill),

@@ -2,17 +2,19 @@
 //! same pods: every query of the dashboard tells of the kill, and the alert fires.
 
 mod exporter;
+mod picture;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use serde_json::{Value, json};
 
 use super::pods::shapes::{self, DEPLOYMENT, EPHEMERAL, whole};
 use super::pods::stage::{PodPlace, Stage};
+use crate::apiserver::pods::PodJson;
 use crate::harness::skipped;
 use crate::kubelet::{Class, Driver, Runtime};
-use crate::panels::{Panels, Query};
+use crate::panels::Panels;
 use crate::prometheus::{self, Config, Format, Prometheus, Sample, Scrape};
 use crate::world::World;
 use exporter::Exporter;
@@ -72,6 +74,8 @@ const EXPECTED: &[(&str, Expect)] = &[
     ("Memory of the probes", Expect::Label("node", NODE)),
 ];
 
+pub(crate) use picture::picture;
+
 pub(crate) fn dashboard(world: &World) -> String {
     if let Err(reason) = prometheus::available() {
         return skipped(&reason);
@@ -82,37 +86,22 @@ pub(crate) fn dashboard(world: &World) -> String {
     let (cart, db) = (whole(DEPLOYMENT), whole(EPHEMERAL));
     let mut stage = Stage::start(world, Driver::Systemd, &[cart.clone(), db.clone()]);
     let exporters = [
-        Exporter::start("kube-state-metrics", exporter::KUBE_STATE_METRICS),
-        Exporter::start("cadvisor", exporter::CADVISOR),
+        Exporter::start("kube-state-metrics", || {
+            exporter::KUBE_STATE_METRICS.to_owned()
+        }),
+        Exporter::start("cadvisor", || exporter::CADVISOR.to_owned()),
     ];
-    let mut probe = Scrape::of("oom-probe", stage.daemon.address(), Format::OpenMetrics);
-    let labels = json!({"node": NODE, "instance": NODE});
-    probe.more = json!({
-        "honor_labels": true,
-        "static_configs": [{"targets": [stage.daemon.address().to_string()], "labels": labels}],
-    });
-    let others = exporters
-        .iter()
-        .map(|exporter| Scrape::of(exporter.name, exporter.address, Format::Text));
-    let prometheus = Prometheus::start(&Config {
-        scrapes: others.chain([probe]).collect(),
-        rules: vec![deploy.join("alerts/oom-probe.rules.yaml")],
-    });
-    for job in ["kube-state-metrics", "cadvisor", "oom-probe"] {
-        prometheus.scraped(job);
-    }
+    let prometheus = scraping(&stage, &exporters, &deploy);
 
-    let (uid, id) = (shapes::uid(&cart), shapes::id(&cart, STATUSES, "app"));
-    let app = stage.container(PodPlace(Class::Burstable, &uid), Runtime::Containerd, &id);
+    let app = container(&mut stage, &cart, Class::Burstable, Runtime::Containerd);
     stage.child_dies(app);
-    let (uid, id) = (shapes::uid(&db), shapes::id(&db, STATUSES, "postgres"));
-    let postgres = stage.container(PodPlace(Class::Guaranteed, &uid), Runtime::Crio, &id);
+    let postgres = container(&mut stage, &db, Class::Guaranteed, Runtime::Crio);
     stage.init_dies(postgres);
 
     fires(&prometheus, "OOMKillInvisible", CART);
     fires(&prometheus, "OOMKillContainerDied", DB);
-    let queries = queries(&deploy);
-    for query in &queries {
+    let panels = Panels::of(&file(&deploy));
+    for query in panels.queries() {
         let (_, expected) = EXPECTED
             .iter()
             .find(|(panel, _)| *panel == query.panel)
@@ -123,22 +112,50 @@ pub(crate) fn dashboard(world: &World) -> String {
         r#"ALERTS{alertname!~"OOMKillInvisible|OOMKillContainerDied",alertstate="firing"}"#;
     let others = prometheus.query(silent);
     assert!(others.is_empty(), "{others:?}");
-    format!("{} queries name the pods; the alert fires", queries.len())
+    let count = panels.queries().count();
+    format!("{count} queries name the pods; the alert fires")
 }
 
-const STATUSES: &str = "containerStatuses";
+/// The cgroup of a pod's first container.
+fn container(stage: &mut Stage<'_>, pod: &PodJson, class: Class, runtime: Runtime) -> usize {
+    let uid = shapes::uid(pod);
+    let name = pod.0["spec"]["containers"][0]["name"].as_str().unwrap();
+    let id = shapes::id(pod, "containerStatuses", name);
+    stage.container(PodPlace(class, &uid), runtime, &id)
+}
+
+/// A Prometheus with the shipped rules that has scraped each once.
+fn scraping(stage: &Stage<'_>, exporters: &[Exporter], deploy: &Path) -> Prometheus {
+    let mut probe = Scrape::of("oom-probe", stage.daemon.address(), Format::OpenMetrics);
+    let labels = json!({"node": NODE, "instance": NODE});
+    probe.more = json!({
+        "honor_labels": true,
+        "static_configs": [{"targets": [stage.daemon.address().to_string()], "labels": labels}],
+    });
+    let others = exporters
+        .iter()
+        .map(|exporter| Scrape::of(exporter.name, exporter.address, Format::Text));
+    let scrapes: Vec<_> = others.chain([probe]).collect();
+    let prometheus = Prometheus::start(&Config {
+        scrapes: scrapes.clone(),
+        rules: vec![deploy.join("alerts/oom-probe.rules.yaml")],
+    });
+    for scrape in &scrapes {
+        prometheus.scraped(scrape.job);
+    }
+    prometheus
+}
 
 /// `deploy/` of the sources, which an emulated machine does not have.
-fn deploy() -> Option<std::path::PathBuf> {
+fn deploy() -> Option<PathBuf> {
     let sources = env::var_os("CARGO_MANIFEST_DIR")?;
     let deploy = Path::new(&sources).join("../deploy");
     deploy.exists().then_some(deploy)
 }
 
-fn queries(deploy: &Path) -> Vec<Query> {
+fn file(deploy: &Path) -> Value {
     let text = fs::read_to_string(deploy.join("dashboard/oom-probe.json")).unwrap();
-    let dashboard: Value = serde_json::from_str(&text).unwrap();
-    Panels::of(&dashboard).queries().cloned().collect()
+    serde_json::from_str(&text).unwrap()
 }
 
 fn fires(prometheus: &Prometheus, alert: &str, pod: &str) {

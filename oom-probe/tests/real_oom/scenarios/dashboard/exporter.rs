@@ -1,4 +1,4 @@
-//! An exporter that always says the same.
+//! Exporters beside the daemon.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -19,14 +19,17 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    /// Serves the exposition on a free port of the loopback interface.
-    pub(super) fn start(name: &'static str, exposition: &'static str) -> Self {
+    /// Serves what it is given for each scrape, on a free port of the loopback interface.
+    pub(super) fn start(
+        name: &'static str,
+        exposition: impl Fn() -> String + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 // A scraper that went away is not this test's concern.
-                let _ = answer(stream, exposition);
+                let _ = answer(stream, &exposition());
             }
         });
         Self { name, address }
