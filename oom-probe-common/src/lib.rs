@@ -17,7 +17,8 @@ pub const ABI_VERSION: u16 = 1;
 
 /// Name of the ring buffer map.
 pub const RING_MAP: &str = "RING";
-/// Name of the ledger map, an mmap-able array of `u64` indexed by [`ledger::Count`].
+/// Name of the ledger map, an mmap-able array of `u64` indexed by [`ledger::Count`] and
+/// [`ledger::Slot`].
 pub const LEDGER_MAP: &str = "LEDGER";
 /// Name of the read-only global that holds [`offsets::Offsets`].
 pub const OFFSETS_GLOBAL: &str = "OFFSETS";

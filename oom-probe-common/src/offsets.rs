@@ -151,9 +151,11 @@ pub struct Settings {
     pub names: u32,
     /// Offset of `pid` in the plain tracepoint `oom:mark_victim`, or [`ABSENT`].
     pub tracepoint_pid: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// [`ABI_VERSION`](crate::ABI_VERSION) for the header of each record.
+    pub version: u32,
+    /// The generation of these programs: they record while the ledger has the same.
+    pub generation: u64,
 }
 
 const _: () = assert!(size_of::<Offsets>() == 4 * Offsets::NAMES.len());
-const _: () = assert!(size_of::<Settings>() == 16);
+const _: () = assert!(size_of::<Settings>() == 24);

@@ -52,6 +52,10 @@ pub mod hook {
 }
 
 /// Begins every record.
+///
+/// Its layout and the meaning of [`kind::MARK`] and [`kind::MARK_TID`] are the same in every
+/// [`version`](crate::ABI_VERSION): what programs of another release have recorded is counted by
+/// them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]

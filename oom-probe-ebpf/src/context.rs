@@ -16,7 +16,7 @@ use crate::{
     cgroup,
     emit::{Wake, header, submit},
     globals::offset,
-    maps::count,
+    maps::{count, is_live},
     read::{Address, Direct, Probe, Read, set},
 };
 
@@ -65,6 +65,9 @@ struct BeginRecord {
 
 #[inline(always)]
 fn begin<R: Read>(oc: Address, hook: u8) {
+    if !is_live() {
+        return;
+    }
     count(Count::Begins);
     let mut domain = Domain {
         valid: 0,
@@ -123,6 +126,9 @@ fn begin<R: Read>(oc: Address, hook: u8) {
 
 #[inline(always)]
 fn end(hook: u8) {
+    if !is_live() {
+        return;
+    }
     count(Count::Ends);
     let record = header(kind::END, hook, size_of::<Header>());
     let len = size_of::<Header>() as u64;

@@ -4,9 +4,12 @@ use aya_ebpf::{
     bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_boot_ns},
 };
-use oom_probe_common::{ABI_VERSION, ledger::Count, record::Header};
+use oom_probe_common::{ledger::Count, record::Header};
 
-use crate::maps::{count, output};
+use crate::{
+    globals::setting,
+    maps::{count, output},
+};
 
 /// Whether a record is worth waking the daemon for.
 #[derive(Clone, Copy)]
@@ -23,7 +26,7 @@ pub(crate) enum Wake {
 pub(crate) fn header(kind: u8, hook: u8, len: usize) -> Header {
     let ids = bpf_get_current_pid_tgid();
     Header {
-        version: ABI_VERSION,
+        version: setting!(version) as u16,
         kind,
         hook,
         len: len as u32,

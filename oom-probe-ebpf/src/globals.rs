@@ -13,7 +13,8 @@ pub(crate) static SETTINGS: Settings = Settings {
     whole_signals: 0,
     names: 1,
     tracepoint_pid: oom_probe_common::offsets::ABSENT,
-    reserved: 0,
+    version: oom_probe_common::ABI_VERSION as u32,
+    generation: 0,
 };
 
 /// The offset of that name, as a constant of the verifier.

@@ -6,25 +6,24 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray, RingBuf},
 };
 use oom_probe_common::{
-    ledger::Count,
+    ledger::{Count, ENTRIES, Slot},
     record::{Body, Header, LEVELS_BYTES, NAME_MAX},
 };
+
+use crate::globals::setting;
 
 /// Records on their way to user space. User space sets the size.
 #[map]
 static RING: RingBuf = RingBuf::with_byte_size(512 * 1024, 0);
 
-/// Counts of what happened, record or not; see [`Count`].
+/// Counts of what happened, record or not, and what all programs and daemons agree on; see
+/// [`Count`] and [`Slot`].
 #[map]
-static LEDGER: Array<u64> = Array::with_max_entries(Count::CAPACITY, BPF_F_MMAPABLE);
+static LEDGER: Array<u64> = Array::with_max_entries(ENTRIES, BPF_F_MMAPABLE);
 
 /// Where records are built: one buffer for marks, one for signals, which may come in between.
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
-
-/// The last mark, by which the signal hook knows the processes that share the victim's mm.
-#[map]
-static LAST_MARK: Array<LastMark> = Array::with_max_entries(1, 0);
 
 /// A record under construction. The slack behind `levels` lets the verifier bound a level and its
 /// name by where they begin.
@@ -41,8 +40,7 @@ pub(crate) struct Scratch {
 const SLACK: usize = 512;
 const _: () = assert!(SLACK >= size_of::<oom_probe_common::record::Level>() + NAME_MAX + 1);
 
-/// See [`LAST_MARK`].
-#[repr(C)]
+/// The last mark, by which the signal hook knows the processes that share the victim's mm.
 #[derive(Clone, Copy)]
 pub(crate) struct LastMark {
     pub(crate) mm: u64,
@@ -63,10 +61,39 @@ pub(crate) fn scratch(buffer: Buffer) -> Option<*mut Scratch> {
     SCRATCH.get_ptr_mut(buffer as u32)
 }
 
-/// The last mark's slot.
+/// Whether these are the programs that record; others may be attached beside them while one
+/// daemon takes over from another.
 #[inline(always)]
-pub(crate) fn last_mark() -> Option<*mut LastMark> {
-    LAST_MARK.get_ptr_mut(0)
+pub(crate) fn is_live() -> bool {
+    read(Slot::Generation) == Some(setting!(generation))
+}
+
+/// The last mark, of whichever programs.
+#[inline(always)]
+pub(crate) fn last_mark() -> Option<LastMark> {
+    Some(LastMark {
+        mm: read(Slot::LastMarkMm)?,
+        current: read(Slot::LastMarkCurrent)?,
+    })
+}
+
+/// Remembers a mark. Whoever reads it at the same time sees a part of it at worst, and then sends
+/// a record less detailed than it could be.
+#[inline(always)]
+pub(crate) fn set_last_mark(LastMark { mm, current }: LastMark) {
+    for (slot, value) in [(Slot::LastMarkMm, mm), (Slot::LastMarkCurrent, current)] {
+        if let Some(entry) = LEDGER.get_ptr_mut(slot as u32) {
+            // SAFETY: an aligned u64 of a live map.
+            unsafe { entry.write_volatile(value) };
+        }
+    }
+}
+
+#[inline(always)]
+fn read(slot: Slot) -> Option<u64> {
+    let entry = LEDGER.get_ptr(slot as u32)?;
+    // SAFETY: an aligned u64 of a live map, which may change at any time.
+    Some(unsafe { entry.read_volatile() })
 }
 
 /// Counts one in the ledger.

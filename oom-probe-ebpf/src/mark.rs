@@ -17,7 +17,7 @@ use crate::{
     cgroup,
     emit::{Wake, header, submit},
     globals::setting,
-    maps::{Buffer, LastMark, Scratch, count, last_mark, scratch},
+    maps::{Buffer, LastMark, Scratch, count, is_live, scratch, set_last_mark},
     read::{Address, Direct, Probe, Read},
     task,
 };
@@ -57,6 +57,9 @@ fn mark_tracepoint(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn marked_thread(tid: u32, hook: u8) {
+    if !is_live() {
+        return;
+    }
     count(Count::Marks);
     let record = TidRecord {
         header: header(kind::MARK_TID, hook, size_of::<TidRecord>()),
@@ -81,6 +84,9 @@ struct TidRecord {
 
 #[inline(always)]
 fn marked<R: Read>(victim: Address, hook: u8) {
+    if !is_live() {
+        return;
+    }
     count(Count::Marks);
     let Some(scratch) = scratch(Buffer::Mark) else {
         return;
@@ -116,14 +122,8 @@ pub(crate) fn record<R: Read>(scratch: &mut Scratch, victim: Address, kind: u8, 
 /// Lets the signal hook know whose mm the next signals may share.
 #[inline(always)]
 pub(crate) fn remember(mm: u64) {
-    if let Some(last) = last_mark() {
-        // SAFETY: a live map's slot. A racing reader sees a torn value at worst, and then sends a
-        // record less detailed than it could be.
-        unsafe {
-            *last = LastMark {
-                mm,
-                current: bpf_get_current_pid_tgid(),
-            }
-        };
-    }
+    set_last_mark(LastMark {
+        mm,
+        current: bpf_get_current_pid_tgid(),
+    });
 }

@@ -17,7 +17,7 @@ use oom_probe_common::{
 use crate::{
     emit::{Wake, header, submit},
     globals::{offset, setting},
-    maps::{Buffer, count, last_mark, scratch},
+    maps::{Buffer, count, is_live, last_mark, scratch},
     mark,
     read::{Address, Direct, Probe, Read},
     task,
@@ -57,7 +57,7 @@ struct TargetRecord {
 
 #[inline(always)]
 fn sent<R: Read>(victim: Address, hook: u8) {
-    if R::member::<u32>(R::current(), offset!(task_flags)).value & PF_EXITING != 0 {
+    if !is_live() || R::member::<u32>(R::current(), offset!(task_flags)).value & PF_EXITING != 0 {
         return;
     }
     count(Count::Signals);
@@ -105,8 +105,6 @@ fn shares_marked_mm<R: Read>(victim: Address) -> bool {
     let Some(last) = last_mark() else {
         return false;
     };
-    // SAFETY: a live map's slot, see `mark::remember`.
-    let last = unsafe { *last };
     last.mm != 0
         && last.current == bpf_get_current_pid_tgid()
         && task::mm::<R>(victim).value == last.mm

@@ -11,13 +11,14 @@ use jiff::SignedDuration;
 
 use crate::{
     doctor::DoctorArgs,
-    kernel::{btf::KERNEL_BTF, ring::RingSize},
+    kernel::{btf::KERNEL_BTF, pin::PIN_DIR, ring::RingSize},
     kills::KillsArgs,
     mount_bpffs::MountBpffsArgs,
     oom_group::OomGroupArgs,
     pods::connect,
     sinks::{containers::MAX_CONTAINERS, events, log},
     state::STATE_DIR,
+    unpin::UnpinArgs,
 };
 
 /// Version, commit with its date, and what was built: for which machine, and where its kernel
@@ -55,6 +56,8 @@ pub enum Command {
     OomGroup(OomGroupArgs),
     /// Mount a bpffs where a node has none
     MountBpffs(MountBpffsArgs),
+    /// Remove what daemons have pinned, so that nothing captures any more
+    Unpin(UnpinArgs),
 }
 
 /// The flags of `oom-probe run`.
@@ -118,11 +121,21 @@ pub struct RunArgs {
     )]
     pub history: usize,
 
+    /// Where, on a bpffs, what captures is pinned, so that it goes on while no daemon runs
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = PIN_DIR,
+        conflicts_with = "no_pin",
+        env = "OOM_PROBE_PIN_DIR"
+    )]
+    pub pin_dir: PathBuf,
+
     /// Do not keep capturing while no daemon runs
     #[arg(long, env = "OOM_PROBE_NO_PIN")]
     pub no_pin: bool,
 
-    /// Room for records that wait to be read; it takes twice as much resident memory
+    /// Room for records that wait to be read; 1M holds some 1,200 kills
     #[arg(
         long,
         value_name = "SIZE",

@@ -15,7 +15,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     cli::RunArgs,
     http::{self, Api, App, Status},
-    kernel::{load::ArmError, ring::Readable},
+    kernel::{
+        load::ArmError,
+        pin::{Gone, Held, Pins},
+        ring::Readable,
+    },
     pipeline::{BATCH, Pipeline},
     pods::{Link, watch::Watch},
 };
@@ -25,6 +29,8 @@ pub(crate) use start::{host_name, log_to_stderr};
 
 /// How long a kill may wait for the record that says what became of it.
 const HOLD: Duration = Duration::from_millis(20);
+/// How often is looked whether the pins are still there: kills are not lost until this ends.
+const PINS: Duration = Duration::from_secs(10);
 /// How long the log may take to write what waits when the daemon ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -55,7 +61,8 @@ pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::R
 /// or cannot be had.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    ExitCode::from(if error.is::<ArmError>() { 1 } else { 2 })
+    let cannot_capture = error.is::<ArmError>() || error.is::<Held>() || error.is::<Gone>();
+    ExitCode::from(if cannot_capture { 1 } else { 2 })
 }
 
 async fn run_until_stopped(args: RunArgs) -> anyhow::Result<ExitCode> {
@@ -69,10 +76,16 @@ async fn run_until_stopped(args: RunArgs) -> anyhow::Result<ExitCode> {
         registry,
         log,
         _hooks,
+        pins,
         readable,
         access,
         mut watch,
-    } = start::start(&args).await?;
+    } = tokio::select! {
+        started = start::start(&args) => started?,
+        // It may be waiting for another daemon.
+        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+    };
     let shared = Arc::new(Shared::new(pipeline));
     let app = Arc::new(App {
         registry,
@@ -91,6 +104,11 @@ async fn run_until_stopped(args: RunArgs) -> anyhow::Result<ExitCode> {
     let reason = tokio::select! {
         never = http::serve(listener, app) => match never {},
         error = read(&shared, &readable, watch.as_mut()) => return Err(error),
+        gone = look_after(pins, &shared) => {
+            shared.lock().conclude();
+            log.finish(FLUSH);
+            return Err(gone.into());
+        }
         _ = interrupt.recv() => "SIGINT",
         _ = terminate.recv() => "SIGTERM",
     };
@@ -139,6 +157,22 @@ async fn read(
                 Some(event) => shared.lock().on_pods(event),
                 None => return anyhow::anyhow!("the watch of pods has ended"),
             },
+        }
+    }
+}
+
+/// Looks after what is pinned, until somebody has removed it.
+async fn look_after(pins: Option<Pins>, shared: &Shared) -> Gone {
+    let Some(mut pins) = pins else {
+        return pending().await;
+    };
+    loop {
+        tokio::time::sleep(PINS).await;
+        if !shared.lock().has_left() {
+            pins.forget_left();
+        }
+        if let Err(gone) = pins.check() {
+            return gone;
         }
     }
 }

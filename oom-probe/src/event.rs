@@ -66,6 +66,33 @@ pub struct Counts {
     pub doubtful: u64,
 }
 
+impl Counts {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.with(other, u64::wrapping_add)
+    }
+
+    /// What has come since `earlier`.
+    #[must_use]
+    pub fn minus(self, earlier: Self) -> Self {
+        self.with(earlier, u64::wrapping_sub)
+    }
+
+    fn with(self, other: Self, each: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            marks: each(self.marks, other.marks),
+            marked_kills: each(self.marked_kills, other.marked_kills),
+            // A mark may turn a kill of the one into one of the other.
+            unmarked_kills: each(self.unmarked_kills, other.unmarked_kills),
+            exiting: each(self.exiting, other.exiting),
+            repeats: each(self.repeats, other.repeats),
+            marked_again: each(self.marked_again, other.marked_again),
+            doubtful: each(self.doubtful, other.doubtful),
+        }
+    }
+}
+
 /// A kill and whether it opens its OOM event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Killed {

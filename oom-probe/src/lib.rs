@@ -28,3 +28,4 @@ pub mod pods;
 pub mod privileges;
 pub mod sinks;
 pub mod state;
+pub mod unpin;

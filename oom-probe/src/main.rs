@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use oom_probe::{
     cli::{self, Command},
-    daemon, doctor, kills, mount_bpffs, oom_group,
+    daemon, doctor, kills, mount_bpffs, oom_group, unpin,
 };
 
 fn main() -> ExitCode {
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::OomGroup(args) => oom_group::run(args),
         Command::MountBpffs(args) => mount_bpffs::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Unpin(args) => unpin::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("oom-probe: {error:#}");

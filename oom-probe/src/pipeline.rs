@@ -13,10 +13,12 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     cluster::{Attributed, Cluster},
-    event::{Assembler, Counts, Killed, Machine, Remembered},
+    event::{Assembler, Killed, Machine, Remembered},
     kernel::{
+        books::{Books, Lapses},
+        checkpoint::Checkpoint,
         complete::Complete,
-        decode::{Payload, Reject, decode},
+        decode::{Payload, Reject, decode, mark_of_any_version},
         ledger::Ledger,
         referee::{self, Baseline, Referee, distance, read_together},
         ring::{Item, Records, RingState},
@@ -67,6 +69,7 @@ pub struct Pipeline {
     records: Records,
     ledger: Ledger,
     takeover: Takeover,
+    books: Books,
     witness: SignalWitness,
     complete: Complete,
     assembler: Assembler,
@@ -84,8 +87,6 @@ pub struct Pipeline {
     state: Option<State>,
     again: Again,
     deferral: Deferral,
-    /// What the assembler had counted when the rings were settled last.
-    settled_counts: Counts,
     /// Kills counted since then.
     unsettled: Vec<Counted>,
     /// What the state says of the rings.
@@ -109,6 +110,8 @@ pub struct Parts {
     pub ledger: Ledger,
     /// Since when this daemon captures.
     pub takeover: Takeover,
+    /// What earlier daemons have made of the records before those.
+    pub checkpoint: Checkpoint,
     /// Watches over the hook on signals.
     pub witness: SignalWitness,
     /// What fills in what the hooks cannot tell.
@@ -133,6 +136,7 @@ impl Pipeline {
             records,
             ledger,
             takeover,
+            checkpoint,
             witness,
             complete,
             machine,
@@ -153,7 +157,8 @@ impl Pipeline {
             referee: Referee::default(),
             baseline,
             proc_root,
-            dropped_marks: 0,
+            dropped_marks: checkpoint.dropped_marks,
+            books: Books::new(checkpoint),
             exiting: 0,
             killed: Vec::new(),
             told_at: Vec::new(),
@@ -161,7 +166,6 @@ impl Pipeline {
             state: None,
             again: Again::default(),
             deferral: Deferral::default(),
-            settled_counts: Counts::default(),
             unsettled: Vec::new(),
             kept_rings: Vec::new(),
             marks_base: Based::default(),
@@ -196,6 +200,7 @@ impl Pipeline {
         self.witness.look(now_ns);
         let mut drained = Drained::default();
         let mut last_ns = 0;
+        let mut unreadable = Vec::new();
         for _ in 0..at_most {
             let Some(Item { bytes, ring, read }) = self.records.next() else {
                 drained.all = true;
@@ -220,6 +225,7 @@ impl Pipeline {
                     let ledger = self.ledger.read();
                     let witness = self.witness.judge(last_ns, &ledger, now_ns);
                     self.assembler.set_witness(witness);
+                    let before = self.assembler.counts();
                     let completed = self.complete.record(&record);
                     match completed.as_deref().map(|bytes| (decode(bytes), bytes)) {
                         Some((Ok(record), bytes)) => {
@@ -228,8 +234,22 @@ impl Pipeline {
                         _ => self.assembler.push(&record, bytes, &mut self.killed),
                     }
                     self.told_at.resize(self.killed.len(), Place { ring, read });
+                    if self.takeover.is_unaccounted(last_ns) {
+                        let growth = self.assembler.counts().minus(before);
+                        self.books.happened_before(growth);
+                    }
                     if self.assembler.is_settled(last_ns) {
                         self.settle();
+                    }
+                }
+                Err(reject @ Reject::Version(_)) => {
+                    self.sinks.metrics.records_rejected.inc();
+                    if let Some(time_ns) = mark_of_any_version(bytes) {
+                        drained.first_mark_ns.get_or_insert(time_ns);
+                        if !self.takeover.is_unaccounted(time_ns) {
+                            self.books.unreadable_mark();
+                        }
+                        unreadable.push((time_ns, reject));
                     }
                 }
                 Err(reject) => reject_record(&self.sinks, &reject),
@@ -261,16 +281,40 @@ impl Pipeline {
                 self.kill(killed, place);
             }
         }
+        self.unreadable(&unreadable);
         self.drops();
         self.commit(Instant::now());
-        self.records.release();
+        self.release();
         drained
     }
 
     /// Nothing that follows depends on what was read so far.
     fn settle(&mut self) {
         self.records.settle();
-        self.settled_counts = self.assembler.counts();
+        self.books.settle(self.assembler.counts());
+    }
+
+    /// Lets the kernel write over what nothing depends on any more, and leaves word for the next
+    /// daemon where to go on.
+    fn release(&mut self) {
+        if self.records.kept() == 0 {
+            return;
+        }
+        let (misses, dropped_signals) = self.witness.lapses();
+        let lapses = Lapses {
+            dropped_marks: self.dropped_marks,
+            dropped_signals,
+            misses,
+        };
+        let checkpoint = self.books.checkpoint(self.records.settled(), lapses);
+        self.ledger.set_checkpoint(&checkpoint);
+        self.records.release();
+    }
+
+    /// Whether rings of programs that were replaced are still to be read.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.records.has_left()
     }
 
     /// Whether [`Pipeline::drain`] has to be called again soon though no record comes.
@@ -339,7 +383,7 @@ impl Pipeline {
         self.complete.look_around(Instant::now());
         let vmstat = || referee::vmstat_oom_kills(&self.proc_root);
         let (ledger, vmstat) = read_together(&self.ledger, vmstat);
-        let counts = self.assembler.counts();
+        let counts = self.books.total(self.assembler.counts());
         let metrics = &self.sinks.metrics;
         let unaccounted = match (&self.baseline, vmstat) {
             // While kills wait in the ring it says nothing.
@@ -419,6 +463,25 @@ impl Pipeline {
         let since = jiff::Timestamp::now().duration_since(kill.time);
         let since = Duration::try_from(since).unwrap_or_default();
         self.sinks.metrics.observe_capture(since);
+    }
+
+    /// What programs of another release have marked is a kill, for all that is known.
+    fn unreadable(&mut self, marks: &[(u64, Reject)]) {
+        let Some((_, reject)) = marks.first() else {
+            return;
+        };
+        let count = marks.len() as u64;
+        self.captured += count;
+        self.keep_dropped(count);
+        tracing::warn!("{count} kills are counted without a record: {reject}");
+        let metrics = &self.sinks.metrics;
+        metrics
+            .kills(Scope::Unknown, Limit::Unknown, Role::Primary)
+            .inc_by(count);
+        let drained = marks
+            .iter()
+            .filter(|(time_ns, _)| self.takeover.is_drained(*time_ns));
+        metrics.drained_kills.inc_by(drained.count() as u64);
     }
 
     /// A mark whose record was dropped is still a kill, for all that is known.

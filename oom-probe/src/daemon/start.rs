@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
@@ -20,10 +20,10 @@ use crate::{
         btf::KERNEL_BTF,
         complete::Complete,
         facts::{Facts, Sources},
-        ledger::Reading,
         load::{self, Armed, Hooks},
+        pin::{OpenError, PinDir, Pins},
         plan::{Plan, plan},
-        referee::{self, Baseline, read_together},
+        referee,
         ring::Readable,
         witness::SignalWitness,
     },
@@ -45,6 +45,10 @@ use crate::{
     state::State,
 };
 
+/// How long to wait for another daemon to let go of the pins.
+const HELD_PATIENCE: Duration = Duration::from_secs(30);
+const HELD_PAUSE: Duration = Duration::from_millis(20);
+
 /// Characters of the boot id that go into the ids of kills: enough to tell a node's boots apart.
 const BOOT_PREFIX: usize = 8;
 
@@ -55,6 +59,8 @@ pub(super) struct Started {
     pub(super) log: Output,
     /// The hooks stay attached as long as this is kept.
     pub(super) _hooks: Hooks,
+    /// What stays when it is not.
+    pub(super) pins: Option<Pins>,
     pub(super) readable: Readable,
     pub(super) access: ApiAccess,
     /// The pods of this node; none without a cluster.
@@ -104,18 +110,24 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
     let boot = boot_id(args)?;
     let machine = machine(args, &boot);
     let vmstat = || referee::vmstat_oom_kills(&args.proc_root);
-    let before = vmstat();
+    let pins = pins(args).await?;
+    let options = load::Options {
+        ring: args.ring_size,
+        ..load::Options::default()
+    };
     let Armed {
         mark,
         context,
         refused,
         records,
         ledger,
+        checkpoint,
+        baseline,
         signal,
         takeover,
+        pins,
         hooks,
-    } = load::arm(&facts, &plan, args.ring_size)?;
-    let (reading, after) = read_together(&ledger, vmstat);
+    } = load::arm(&facts, &plan, options, pins, &vmstat)?;
     let node = machine.node.clone();
     // A kubeconfig may belong to somebody else.
     let client = cluster_source.client(&node).await?;
@@ -167,6 +179,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
             .into(),
     });
     metrics.set_armed(true);
+    metrics.set_pinned(pins.is_some());
     let format = args
         .output
         .unwrap_or_else(|| Format::default_for(&io::stdout()));
@@ -182,12 +195,13 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         records,
         ledger,
         takeover,
-        witness: SignalWitness::new(signal),
+        witness: SignalWitness::new(signal, &checkpoint),
+        checkpoint,
         complete: Complete::new(mark.hook, facts.cgroup.ok(), &args.proc_root),
         machine,
         cluster: Cluster::new(attributor, containers, events, memory),
         sinks,
-        baseline: baseline(before.ok(), after, &reading),
+        baseline,
         proc_root: args.proc_root.clone(),
     });
     restore(&mut pipeline, args.state_dir(), &boot);
@@ -197,6 +211,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         registry,
         log,
         _hooks: hooks,
+        pins,
         readable,
         watch,
         access: if args.api_remote {
@@ -216,8 +231,31 @@ fn without_context(context: &'static str, plan: &Plan) -> &'static str {
     }
 }
 
-fn baseline(before: Option<u64>, after: Option<u64>, reading: &Reading) -> Option<Baseline> {
-    Some(Baseline::new(before?, after?, reading))
+/// The directory of pins; none where nothing is to be pinned or can be. Waits a while where another
+/// daemon has it: the one before this may be on its way out.
+async fn pins(args: &RunArgs) -> anyhow::Result<Option<PinDir>> {
+    if args.no_pin {
+        return Ok(None);
+    }
+    let deadline = Instant::now() + HELD_PATIENCE;
+    let mut told = false;
+    loop {
+        match PinDir::open(&args.pin_dir) {
+            Ok(dir) => return Ok(Some(dir)),
+            Err(OpenError::Held(held)) if Instant::now() < deadline => {
+                if !std::mem::replace(&mut told, true) {
+                    let seconds = HELD_PATIENCE.as_secs();
+                    tracing::warn!("waiting {seconds} s at most: {held}");
+                }
+                tokio::time::sleep(HELD_PAUSE).await;
+            }
+            Err(OpenError::Held(held)) => return Err(held.into()),
+            Err(why) => {
+                tracing::warn!("kills while no daemon runs are lost: {why}");
+                return Ok(None);
+            }
+        }
+    }
 }
 
 fn boot_id(args: &RunArgs) -> anyhow::Result<String> {

@@ -92,6 +92,14 @@ pub enum Reject {
     Path,
 }
 
+/// When the kernel marked a victim by an item that programs of any release wrote, `CLOCK_BOOTTIME`
+/// in ns; `None` where it is not about a mark. So much is the same in every version.
+#[must_use]
+pub fn mark_of_any_version(item: &[u8]) -> Option<u64> {
+    let (header, _) = split::<Header>(item).ok()?;
+    matches!(header.kind, kind::MARK | kind::MARK_TID).then_some(header.time_ns)
+}
+
 /// Reads one item of the ring.
 ///
 /// # Errors

@@ -1,6 +1,8 @@
 //! Everything that knows the kernel: its types, its hooks, and what they send.
 
+pub mod books;
 pub mod btf;
+pub mod checkpoint;
 pub mod complete;
 pub mod decode;
 pub mod encode;
@@ -12,6 +14,7 @@ pub mod layout;
 pub mod ledger;
 pub mod load;
 pub mod names;
+pub mod pin;
 pub mod plan;
 pub mod proc;
 pub mod referee;

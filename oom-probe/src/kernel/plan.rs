@@ -7,7 +7,10 @@ mod ladder;
 mod obstacle;
 mod parts;
 
-use oom_probe_common::offsets::{ABSENT, Settings};
+use oom_probe_common::{
+    ABI_VERSION,
+    offsets::{ABSENT, Settings},
+};
 
 use super::facts::Facts;
 pub use obstacle::Obstacle;
@@ -168,7 +171,8 @@ impl Mark {
                 MarkHook::Tracepoint { pid_offset } => pid_offset,
                 _ => ABSENT,
             },
-            reserved: 0,
+            version: ABI_VERSION as u32,
+            generation: 0,
         }
     }
 

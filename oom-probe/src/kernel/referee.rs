@@ -70,6 +70,18 @@ impl Baseline {
         };
         Self(after.saturating_sub(uncertain)..=after)
     }
+
+    /// As an earlier daemon kept it.
+    #[must_use]
+    pub const fn between(from: u64, to: u64) -> Self {
+        Self(from..=to)
+    }
+
+    /// From what to what.
+    #[must_use]
+    pub const fn range(&self) -> &RangeInclusive<u64> {
+        &self.0
+    }
 }
 
 impl Baseline {

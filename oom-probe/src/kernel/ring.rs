@@ -164,6 +164,12 @@ impl Ring {
         }
     }
 
+    /// Up to where the next [`Ring::release`] goes.
+    #[must_use]
+    pub fn settled(&self) -> usize {
+        self.settled
+    }
+
     /// Where the next reader would begin.
     #[must_use]
     pub fn released(&self) -> usize {

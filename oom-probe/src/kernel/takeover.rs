@@ -30,6 +30,12 @@ impl Takeover {
         }
     }
 
+    /// Whether a kill of that boot time happened before the kernel's own count is looked at.
+    #[must_use]
+    pub fn is_unaccounted(self, kill_ns: u64) -> bool {
+        self.capture == Capture::Began && kill_ns < self.at_ns
+    }
+
     /// Whether a kill of that boot time happened while no daemon ran.
     #[must_use]
     pub fn is_drained(self, kill_ns: u64) -> bool {

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use oom_probe_common::ledger::Count;
 
-use super::ledger::Reading;
+use super::{checkpoint::Checkpoint, ledger::Reading};
 use crate::event::Witness;
 
 /// How long a lapse casts doubt on what follows, in kernel time: the mark comes microseconds after
@@ -30,17 +30,24 @@ struct Lapses {
 }
 
 impl SignalWitness {
-    /// Watches over that program.
+    /// Watches over that program. What it had lost before `earlier` was written has cast its doubt.
     #[must_use]
-    pub fn new(program: Option<OwnedFd>) -> Self {
-        let misses = program.as_ref().and_then(|fd| misses(fd).ok()).unwrap_or(0);
+    pub fn new(program: Option<OwnedFd>, earlier: &Checkpoint) -> Self {
         Self {
             program,
             lapses: Lapses {
-                misses,
-                ..Lapses::default()
+                dropped: earlier.dropped_signals,
+                misses: earlier.misses,
+                doubtful_until_ns: 0,
             },
         }
+    }
+
+    /// How often the hook was not run, and how many of its records the ring had no room for, as far
+    /// as that has cast its doubt.
+    #[must_use]
+    pub fn lapses(&self) -> (u64, u64) {
+        (self.lapses.misses, self.lapses.dropped)
     }
 
     /// Asks the kernel how often it did not run the hook. `now_ns` is boot time.
@@ -118,7 +125,7 @@ mod tests {
     #[test]
     fn a_dropped_signal_casts_doubt_on_marks_around_it() {
         let file = fs::File::open("/proc/self/status").unwrap();
-        let mut witness = SignalWitness::new(Some(file.into()));
+        let mut witness = SignalWitness::new(Some(file.into()), &Checkpoint::default());
         let second = 1_000_000_000;
         for (time, dropped, now, expected) in [
             (1, 0, 2, Witness::Reliable),
@@ -136,7 +143,7 @@ mod tests {
 
     #[test]
     fn without_the_hook_everything_is_in_doubt() {
-        let found = SignalWitness::new(None).judge(5, &reading(0), 9);
+        let found = SignalWitness::new(None, &Checkpoint::default()).judge(5, &reading(0), 9);
         assert_eq!(found, Witness::Doubtful);
     }
 

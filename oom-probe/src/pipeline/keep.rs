@@ -114,7 +114,7 @@ impl Pipeline {
         let ledger = self.ledger.read();
         Node {
             rings: self.records.states().collect(),
-            settled: self.settled_counts,
+            settled: self.books.settled(),
             received: metrics.records_received.get(),
             rejected: metrics.records_rejected.get(),
             exiting: Based {

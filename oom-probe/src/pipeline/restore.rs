@@ -220,6 +220,7 @@ impl Pipeline {
         let ledger = self.ledger.read();
         let marks = ledger.get(Count::Marks);
         let continued = same_boot
+            && self.takeover.capture == Capture::Continued
             && self.records.states().any(|ring| node.has_ring(ring.id))
             && marks >= node.marks.now;
         if same_boot {
@@ -235,7 +236,7 @@ impl Pipeline {
             return;
         }
         self.assembler.go_on(node.settled);
-        self.settled_counts = node.settled;
+        self.books.go_on(node.settled);
         self.exiting = node.exiting.now;
         self.dropped_marks = node.dropped_marks;
         self.marks_base = node.marks;

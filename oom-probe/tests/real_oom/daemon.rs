@@ -39,6 +39,19 @@ impl Daemon {
         Self::start_as(command, directory)
     }
 
+    /// As [`Self::start`], with what captures pinned there.
+    pub(crate) fn start_pinned(
+        program: &Path,
+        directory: &Path,
+        pin_dir: &Path,
+        flags: &[&str],
+    ) -> Result<Self, String> {
+        let mut command = Command::new(program);
+        command.args(["run", "--pin-dir"]).arg(pin_dir).args(flags);
+        let output = create(&directory.join(OUTPUT))?;
+        Self::launch(command, directory, output.into())
+    }
+
     /// As [`Self::start`], with a command prepared by the caller.
     pub(crate) fn start_as(command: Command, directory: &Path) -> Result<Self, String> {
         let output = create(&directory.join(OUTPUT))?;
@@ -51,12 +64,17 @@ impl Daemon {
         directory: &Path,
         stdout: Stdio,
     ) -> Result<Self, String> {
+        command.arg("--no-pin");
+        Self::launch(command, directory, stdout)
+    }
+
+    fn launch(mut command: Command, directory: &Path, stdout: Stdio) -> Result<Self, String> {
         let log = directory.join("daemon.log");
         // SAFETY: between fork and exec only prctl(2) runs, which takes no pointer here.
         unsafe { command.pre_exec(end_with_parent) };
         let mut child = command
             .args(["--listen", "127.0.0.1:0", "--output", "json"])
-            .args(["--no-pin", "--history", "5000"])
+            .args(["--history", "5000"])
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(create(&log)?)
@@ -136,14 +154,43 @@ impl Daemon {
             .collect()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it as nobody can prepare for; what it has written is left.
+    pub(crate) fn kill(mut self) -> Vec<Record> {
+        self.child.kill().expect("kill the daemon");
+        self.child.wait().expect("wait for the daemon");
+        self.written()
+    }
+
+    /// Waits until it ends by itself; returns how and what it said.
+    pub(crate) fn ended(mut self, within: Duration) -> (ExitStatus, String) {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait for the daemon") {
+                return (status, self.log());
+            }
+            assert!(Instant::now() < deadline, "it does not end: {}", self.log());
+            thread::sleep(PAUSE);
+        }
+    }
+
     /// Stops it in good order; returns how it ended and what it said.
-    pub(crate) fn stop(mut self) -> (ExitStatus, String) {
+    pub(crate) fn stop(self) -> (ExitStatus, String) {
+        let (status, log, _) = self.stop_and_read();
+        (status, log)
+    }
+
+    /// As [`Self::stop`], and what it wrote.
+    pub(crate) fn stop_and_read(mut self) -> (ExitStatus, String, Vec<Record>) {
         // SAFETY: kill(2) takes no pointer; the pid is that of a child not yet reaped.
         unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) };
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("wait for the daemon") {
-                return (status, self.log());
+                return (status, self.log(), self.written());
             }
             assert!(Instant::now() < deadline, "SIGTERM did not end the daemon");
             thread::sleep(PAUSE);

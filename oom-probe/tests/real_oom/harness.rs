@@ -30,6 +30,8 @@ pub(crate) enum Need {
     OwnMachine,
     /// Two memory nodes.
     TwoNodes,
+    /// Time that passes the same everywhere: once is enough.
+    NativeOnly,
 }
 
 impl Need {
@@ -38,6 +40,10 @@ impl Need {
         let (there, reason) = match self {
             Self::V2 => (world.is_v2(), "the memory controller is cgroup v1's"),
             Self::OwnMachine => (world.vm.is_some(), "only in an emulated machine"),
+            Self::NativeOnly => (
+                world.vm.is_none(),
+                "it only waits: not in an emulated machine",
+            ),
             Self::TwoNodes => (
                 std::path::Path::new("/sys/devices/system/node/node1").exists(),
                 "one memory node",

@@ -6,6 +6,7 @@ mod lowest;
 mod machine;
 mod oom_group;
 mod overload;
+mod pins;
 mod places;
 mod pods;
 mod privileges;
@@ -18,7 +19,7 @@ mod storm;
 mod stuck;
 mod trigger;
 
-use crate::harness::Need::{OwnMachine, TwoNodes, V2};
+use crate::harness::Need::{NativeOnly, OwnMachine, TwoNodes, V2};
 use crate::harness::{Need, Run, Scenario};
 
 /// Small enough to be full at once, large enough for a hog.
@@ -85,6 +86,25 @@ pub(crate) const ALL: &[Scenario] = &[
     any("log and API agree", rung::log_and_api_agree),
     any("hidden kill", rung::hidden_kill),
     any("plain tracepoint", lowest::plain_tracepoint),
+    any("pins: killed for 3 s", pins::outage::killed),
+    any("pins: stopped for 3 s", pins::outage::stopped),
+    any("pins: ten restarts in a storm", pins::outage::ten_restarts),
+    any("pins: another build", pins::upgrade::another_build),
+    any(
+        "pins: another record version",
+        pins::upgrade::another_version,
+    ),
+    any("pins: a hook is gone", pins::broken::hook_gone),
+    any("pins: foreign maps", pins::broken::foreign_maps),
+    any("pins: wiped", pins::broken::wiped),
+    any("pins: no bpffs", pins::broken::no_bpffs),
+    any("pins: the holder ends", pins::held::holder_ends),
+    with(
+        "pins: the holder stays",
+        &[NativeOnly],
+        pins::held::holder_stays,
+    ),
+    any("pins: unpin", pins::held::unpin),
     any("stop", start::stop),
     any("no privileges", start::no_privileges),
     any("least privilege", privileges::least_privilege),

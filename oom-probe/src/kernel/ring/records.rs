@@ -71,7 +71,13 @@ impl Records {
         self.live.release();
     }
 
-    /// Whether the rings of programs that were replaced have been read and released.
+    /// Up to where the first ring that is not done with would be released.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.left.front().unwrap_or(&self.live).settled() as u64
+    }
+
+    /// Whether rings of programs that were replaced are still to be read and released.
     #[must_use]
     pub fn has_left(&self) -> bool {
         !self.left.is_empty()

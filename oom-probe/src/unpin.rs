@@ -1,0 +1,49 @@
+//! `oom-probe unpin`: ends what goes on without a daemon.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::kernel::pin::{OpenError, PIN_DIR, PinDir};
+
+/// The flags of `oom-probe unpin`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct UnpinArgs {
+    /// Where it is pinned
+    #[arg(long, value_name = "DIR", default_value = PIN_DIR, env = "OOM_PROBE_PIN_DIR")]
+    pub pin_dir: PathBuf,
+}
+
+/// Removes the pins: the kernel then lets go of programs, ring and ledger. That nothing is pinned
+/// is no error.
+///
+/// # Errors
+/// A daemon has them, or they cannot be removed.
+pub fn run(args: &UnpinArgs) -> anyhow::Result<ExitCode> {
+    let UnpinArgs { pin_dir } = args;
+    let shown = pin_dir.display();
+    let removed = match PinDir::open_existing(pin_dir) {
+        Ok(Some(dir)) => dir
+            .remove()
+            .with_context(|| format!("cannot remove what is pinned in {shown}"))?,
+        Ok(None) => false,
+        Err(error @ OpenError::NoBpffs { .. }) => {
+            tracing::debug!("{error}");
+            false
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let said = if removed {
+        format!("unpinned {shown}: nothing captures any more")
+    } else {
+        format!("nothing is pinned in {shown}")
+    };
+    match writeln!(io::stdout(), "{said}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,208 @@
+//! What goes on without a daemon, and who takes it over.
+
+pub(super) mod broken;
+pub(super) mod held;
+pub(super) mod outage;
+pub(super) mod upgrade;
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use oom_probe::kill::Record;
+
+use crate::case::shown;
+use crate::daemon::Daemon;
+use crate::world::{Running, World};
+
+const LIMIT: u64 = 6 << 20;
+/// One kill every 100 ms.
+const PACE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A bpffs of this test's own, gone on drop with all that is pinned in it.
+struct Bpffs {
+    mount: tempfile::TempDir,
+}
+
+impl Bpffs {
+    fn mount() -> Self {
+        let mount = tempfile::tempdir().unwrap();
+        let target = c_string(mount.path());
+        // SAFETY: the strings end with a NUL and outlive the call; there is no data.
+        let failed = unsafe {
+            libc::mount(
+                c"bpf".as_ptr(),
+                target.as_ptr(),
+                c"bpf".as_ptr(),
+                0,
+                ptr::null(),
+            )
+        };
+        assert_eq!(failed, 0, "mount: {}", std::io::Error::last_os_error());
+        Self { mount }
+    }
+
+    fn pin_dir(&self) -> PathBuf {
+        self.mount.path().join("oom-probe")
+    }
+}
+
+impl Drop for Bpffs {
+    fn drop(&mut self) {
+        let target = c_string(self.mount.path());
+        // SAFETY: the string ends with a NUL and outlives the call.
+        let failed = unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
+        if failed != 0 {
+            eprintln!(
+                "umount {}: {}",
+                self.mount.path().display(),
+                std::io::Error::last_os_error()
+            );
+        }
+    }
+}
+
+fn c_string(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap()
+}
+
+/// One daemon after another with the same pins.
+struct Daemons<'w> {
+    world: &'w World,
+    bpffs: Bpffs,
+    /// For what each of them writes.
+    scratch: Vec<tempfile::TempDir>,
+}
+
+impl<'w> Daemons<'w> {
+    fn new(world: &'w World) -> Self {
+        Self {
+            world,
+            bpffs: Bpffs::mount(),
+            scratch: Vec::new(),
+        }
+    }
+
+    fn start(&mut self, flags: &[&str]) -> Daemon {
+        self.try_start(flags).unwrap()
+    }
+
+    fn try_start(&mut self, flags: &[&str]) -> Result<Daemon, String> {
+        let scratch = tempfile::tempdir().unwrap();
+        let program = &self.world.programs().oom_probe;
+        let daemon = Daemon::start_pinned(program, scratch.path(), &self.bpffs.pin_dir(), flags);
+        self.scratch.push(scratch);
+        daemon
+    }
+}
+
+/// A victim: between when and when it was killed.
+type Victims = BTreeMap<u32, (SystemTime, SystemTime)>;
+
+/// Has one process after another killed, one every [`PACE`], until it is told to stop.
+struct Killing<'s> {
+    stop: &'s AtomicBool,
+    thread: ScopedJoinHandle<'s, Victims>,
+}
+
+impl<'s> Killing<'s> {
+    fn start(scope: &'s Scope<'s, '_>, world: &'s World, stop: &'s AtomicBool) -> Self {
+        let thread = scope.spawn(move || {
+            let mut victims = Victims::new();
+            while !stop.load(Ordering::Relaxed) {
+                let next = Instant::now() + PACE;
+                let (pid, when) = one(world);
+                victims.insert(pid, when);
+                thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+            victims
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) -> Victims {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// Has one process killed.
+fn one(world: &World) -> (u32, (SystemTime, SystemTime)) {
+    let cgroup = world.limited("pins", LIMIT);
+    let hog = world.hog(&["grow", "--interval", "0", "--step", "2M"]);
+    let begun = SystemTime::now();
+    let pid = Running::start(&cgroup, hog).end().killed().pid;
+    let ended = SystemTime::now();
+    cgroup.remove().unwrap();
+    (pid, (begun, ended))
+}
+
+/// Has so many killed one after another.
+fn some(world: &World, count: usize) -> Victims {
+    (0..count).map(|_| one(world)).collect()
+}
+
+/// The kills of our victims among what daemons have told.
+fn ours(told: &[Record], victims: &Victims) -> Vec<Record> {
+    let is_ours = |record: &&Record| victims.contains_key(&record.kill.victim.pid);
+    told.iter().filter(is_ours).cloned().collect()
+}
+
+/// Each victim was told once, at its own time.
+fn each_once(told: &[Record], victims: &Victims) {
+    let told = ours(told, victims);
+    let mut times = BTreeMap::new();
+    for record in &told {
+        let before = times.insert(record.kill.victim.pid, record.kill.time);
+        assert_eq!(before, None, "told twice: {}", shown(&told));
+    }
+    for (pid, (begun, ended)) in victims {
+        let time = times.get(pid);
+        let time = time.unwrap_or_else(|| {
+            panic!(
+                "{pid} was not told, of {} only {}",
+                victims.len(),
+                told.len()
+            )
+        });
+        let [begun, ended] = [*begun, *ended].map(|at| Timestamp::try_from(at).unwrap());
+        assert!(
+            (begun..=ended).contains(time),
+            "{pid} was killed between {begun} and {ended}, not at {time}"
+        );
+    }
+}
+
+/// Waits until the daemon has written that many more kills than `before`.
+fn wait_for_written(daemon: &Daemon, count: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while daemon.written().len() < count {
+        assert!(Instant::now() < deadline, "{}", daemon.log());
+        thread::sleep(PAUSE);
+    }
+}
+
+/// The kernel's own count agrees with what all daemons have counted.
+fn balanced(daemon: &Daemon) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let metrics = daemon.metrics();
+        let unaccounted = metrics.value("oom_probe_unaccounted_kills");
+        if unaccounted == 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{unaccounted} kills unaccounted");
+        thread::sleep(PAUSE);
+    }
+    let metrics = daemon.metrics();
+    assert_eq!(metrics.value("oom_probe_pinned"), 1);
+    assert_eq!(metrics.value("oom_probe_records_dropped_total"), 0);
+}
