@@ -166,8 +166,11 @@ async fn look_after(pins: Option<Pins>, shared: &Shared) -> Gone {
     let Some(mut pins) = pins else {
         return pending().await;
     };
+    // What waited is read soon after the start.
+    let mut pause = Duration::from_secs(1);
     loop {
-        tokio::time::sleep(PINS).await;
+        tokio::time::sleep(pause).await;
+        pause = PINS;
         if !shared.lock().has_left() {
             pins.forget_left();
         }

@@ -19,6 +19,7 @@ pub use table::render;
 
 use crate::kernel::btf::KERNEL_BTF;
 use crate::kernel::facts::{Facts, Sources};
+use crate::kernel::pin::{PIN_DIR, Place};
 use crate::kernel::plan;
 
 /// The flags of `oom-probe doctor`.
@@ -38,6 +39,9 @@ pub struct DoctorArgs {
         env = "OOM_PROBE_PROC_ROOT"
     )]
     pub proc_root: PathBuf,
+    /// Where, on a bpffs, what captures is pinned
+    #[arg(long, value_name = "DIR", default_value = PIN_DIR, env = "OOM_PROBE_PIN_DIR")]
+    pub pin_dir: PathBuf,
     /// The node's cgroups
     #[arg(
         long,
@@ -67,6 +71,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         output,
         btf,
         proc_root,
+        pin_dir,
         cgroup_root,
     } = args.clone();
     let facts = Facts::gather(&Sources {
@@ -79,7 +84,8 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         .as_ref()
         .map(|root| Containers::survey(root, &proc_root))
         .unwrap_or_default();
-    let diagnosis = diagnose(&facts, &plan::plan(&facts), &containers);
+    let pins = Place::look(&pin_dir);
+    let diagnosis = diagnose(&facts, &plan::plan(&facts), &pins, &containers);
     let text = match output {
         Output::Table => render(&diagnosis, width()),
         Output::Json => serde_json::to_string_pretty(&diagnosis).context("cannot print as JSON")?,

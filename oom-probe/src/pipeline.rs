@@ -297,7 +297,7 @@ impl Pipeline {
     /// Lets the kernel write over what nothing depends on any more, and leaves word for the next
     /// daemon where to go on.
     fn release(&mut self) {
-        if self.records.kept() == 0 {
+        if self.records.kept() == 0 && !self.has_left() {
             return;
         }
         let (misses, dropped_signals) = self.witness.lapses();

@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::kernel::pin::{OpenError, PIN_DIR, PinDir};
+use crate::{
+    kernel::pin::{OpenError, PIN_DIR, PinDir},
+    state::STATE_DIR,
+};
 
 /// The flags of `oom-probe unpin`.
 #[derive(Clone, Debug, clap::Args)]
@@ -14,6 +17,17 @@ pub struct UnpinArgs {
     /// Where it is pinned
     #[arg(long, value_name = "DIR", default_value = PIN_DIR, env = "OOM_PROBE_PIN_DIR")]
     pub pin_dir: PathBuf,
+    /// Remove the state too: counters begin at 0 again
+    #[arg(long)]
+    pub state: bool,
+    /// Where the state is
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = STATE_DIR,
+        env = "OOM_PROBE_STATE_DIR"
+    )]
+    pub state_dir: PathBuf,
 }
 
 /// Removes the pins: the kernel then lets go of programs, ring and ledger. That nothing is pinned
@@ -22,7 +36,11 @@ pub struct UnpinArgs {
 /// # Errors
 /// A daemon has them, or they cannot be removed.
 pub fn run(args: &UnpinArgs) -> anyhow::Result<ExitCode> {
-    let UnpinArgs { pin_dir } = args;
+    let UnpinArgs {
+        pin_dir,
+        state,
+        state_dir,
+    } = args;
     let shown = pin_dir.display();
     let removed = match PinDir::open_existing(pin_dir) {
         Ok(Some(dir)) => dir
@@ -35,11 +53,17 @@ pub fn run(args: &UnpinArgs) -> anyhow::Result<ExitCode> {
         }
         Err(error) => return Err(error.into()),
     };
-    let said = if removed {
+    let mut said = if removed {
         format!("unpinned {shown}: nothing captures any more")
     } else {
         format!("nothing is pinned in {shown}")
     };
+    if *state {
+        let shown = state_dir.display();
+        crate::state::files::remove(state_dir)
+            .with_context(|| format!("cannot remove the state in {shown}"))?;
+        said.push_str(&format!("\nno state is left in {shown}"));
+    }
     match writeln!(io::stdout(), "{said}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")

@@ -5,10 +5,16 @@ use super::diagnosis::{Check, Level};
 use crate::cgroup::hierarchy::Hierarchy;
 use crate::kernel::facts::{Access, Capability, Facts, Lockdown, Seccomp};
 use crate::kernel::layout::{Layout, MemlockAccounting};
+use crate::kernel::pin::Place;
 use crate::kernel::plan::{Candidate, DomainSource, Obstacle, Plan};
 
 /// Every check, from what the kernel is to what will be captured.
-pub(super) fn all(facts: &Facts, plan: &Plan, containers: &Containers) -> Vec<Check> {
+pub(super) fn all(
+    facts: &Facts,
+    plan: &Plan,
+    place: &Place,
+    containers: &Containers,
+) -> Vec<Check> {
     vec![
         check(Level::Ok, "kernel", &facts.release, ""),
         btf(facts),
@@ -23,6 +29,7 @@ pub(super) fn all(facts: &Facts, plan: &Plan, containers: &Containers) -> Vec<Ch
         hook(plan),
         signals(plan),
         context(plan),
+        pins(place),
         invisible_kills(facts, containers),
     ]
 }
@@ -257,6 +264,29 @@ fn context(plan: &Plan) -> Check {
         }
         Some(first) => check(Level::Warning, NAME, first.hook.describe(), &losses(first)),
         None => check(Level::Warning, NAME, "none", without),
+    }
+}
+
+/// Whether kills are kept while no daemon runs.
+fn pins(place: &Place) -> Check {
+    const NAME: &str = "pins";
+    match place {
+        Place::Held(path, holder) => {
+            let hint = format!("of {holder}; kills are kept while no daemon runs");
+            check(Level::Ok, NAME, &path.display().to_string(), &hint)
+        }
+        Place::Left(path) => {
+            let hint = "an earlier daemon's hooks go on recording: start one, or oom-probe unpin";
+            check(Level::Note, NAME, &path.display().to_string(), hint)
+        }
+        Place::Free(path) => {
+            let hint = "kills will be kept while no daemon runs";
+            check(Level::Ok, NAME, &path.display().to_string(), hint)
+        }
+        Place::Unusable(why) => {
+            let hint = "kills while no daemon runs are lost";
+            check(Level::Warning, NAME, why, hint)
+        }
     }
 }
 

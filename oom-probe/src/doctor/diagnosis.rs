@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::checks;
 use super::containers::Containers;
 use crate::kernel::facts::Facts;
+use crate::kernel::pin::Place;
 use crate::kernel::plan::{Candidate, Loss, Obstacle, Plan};
 
 /// Everything that is said about a node.
@@ -97,7 +98,7 @@ pub struct Lost {
 
 /// Says what facts and plan mean.
 #[must_use]
-pub fn diagnose(facts: &Facts, plan: &Plan, containers: &Containers) -> Diagnosis {
+pub fn diagnose(facts: &Facts, plan: &Plan, pins: &Place, containers: &Containers) -> Diagnosis {
     let captures = plan.refusal().is_none();
     let hooks = rungs(&plan.marks, |mark| (mark.as_str(), mark.describe()));
     let contexts = rungs(&plan.contexts, |hook| (hook.as_str(), hook.describe()));
@@ -115,7 +116,7 @@ pub fn diagnose(facts: &Facts, plan: &Plan, containers: &Containers) -> Diagnosi
     Diagnosis {
         captures,
         verdict,
-        checks: checks::all(facts, plan, containers),
+        checks: checks::all(facts, plan, pins, containers),
         hooks,
         contexts,
     }

@@ -13,6 +13,7 @@
 mod dir;
 mod generation;
 mod object;
+mod place;
 mod recording;
 
 use std::fs;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 pub use dir::{Held, OpenError, PinDir};
 pub use generation::{Build, Generation};
 pub(crate) use object::Kind;
+pub use place::Place;
 pub(crate) use recording::{Recording, Silent, ring_of};
 
 /// Where a directory of pins is by default.

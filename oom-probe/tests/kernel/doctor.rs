@@ -3,14 +3,19 @@ use oom_probe::doctor::{Check, Containers, Diagnosis, Level, State, diagnose, re
 use oom_probe::kernel::facts::{
     Calls, Capabilities, Capability, Facts, Lockdown, Memlock, Seccomp,
 };
+use oom_probe::kernel::pin::Place;
 use oom_probe::kernel::plan::plan;
 
 use crate::recorded::{self, KERNELS};
 
+fn free() -> Place {
+    Place::Free("/sys/fs/bpf/oom-probe".into())
+}
+
 fn with(kernel: &str, change: impl FnOnce(&mut Facts)) -> Diagnosis {
     let mut facts = recorded::facts(kernel);
     change(&mut facts);
-    diagnose(&facts, &plan(&facts), &Containers::default())
+    diagnose(&facts, &plan(&facts), &free(), &Containers::default())
 }
 
 fn check<'a>(diagnosis: &'a Diagnosis, name: &str) -> &'a Check {
@@ -236,7 +241,12 @@ fn invisible_kills_depend_on_the_hierarchy_and_on_the_containers() {
             hierarchy,
             path: "/sys/fs/cgroup".into(),
         });
-        let diagnosis = diagnose(&facts, &plan(&facts), &Containers { grouped, single });
+        let diagnosis = diagnose(
+            &facts,
+            &plan(&facts),
+            &free(),
+            &Containers { grouped, single },
+        );
         assert_eq!(
             check(&diagnosis, "invisible kills").value,
             value,
@@ -305,4 +315,29 @@ fn a_reason_that_repeats_is_given_once() {
     // Once as a check, once for the marks, once for the contexts.
     assert_eq!(plain.matches("the only reason").count(), 3, "{plain}");
     assert!(plain.contains("as above"));
+}
+
+#[test]
+fn it_says_whether_kills_are_kept_while_no_daemon_runs() {
+    let path = || "/sys/fs/bpf/oom-probe".into();
+    for (place, level, says) in [
+        (Place::Free(path()), Level::Ok, "kills will be kept"),
+        (
+            Place::Held(path(), "pid 7 on node-1".into()),
+            Level::Ok,
+            "of pid 7 on node-1",
+        ),
+        (Place::Left(path()), Level::Note, "oom-probe unpin"),
+        (
+            Place::Unusable("/tmp is on no bpffs".into()),
+            Level::Warning,
+            "lost",
+        ),
+    ] {
+        let facts = recorded::facts("6.12");
+        let diagnosis = diagnose(&facts, &plan(&facts), &place, &Containers::default());
+        let pins = check(&diagnosis, "pins");
+        assert_eq!(pins.level, level, "{place:?}");
+        assert!(pins.hint.contains(says), "{place:?}: {}", pins.hint);
+    }
 }

@@ -184,14 +184,18 @@ fn holder(path: &Path) -> String {
     }
 }
 
-/// Makes the directory on a bpffs.
-fn make(path: &Path) -> Result<(), OpenError> {
+/// Whether the directory is on a bpffs, or would be.
+pub(super) fn could_be(path: &Path) -> Result<(), OpenError> {
     let there = fs::symlink_metadata(path).is_ok();
-    let on = match path.parent() {
+    on_bpffs(match path.parent() {
         Some(above) if !there => above,
         _ => path,
-    };
-    on_bpffs(on)?;
+    })
+}
+
+/// Makes the directory on a bpffs.
+fn make(path: &Path) -> Result<(), OpenError> {
+    could_be(path)?;
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(path, error)),
         _ => Ok(()),

@@ -27,7 +27,7 @@ impl Records {
     #[must_use]
     pub fn new(left: Vec<Ring>, live: Ring) -> Self {
         Self {
-            left: left.into(),
+            left: left.into_iter().filter(Ring::is_ready).collect(),
             live,
         }
     }

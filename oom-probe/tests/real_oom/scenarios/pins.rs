@@ -78,6 +78,7 @@ fn c_string(path: &Path) -> CString {
 struct Daemons<'w> {
     world: &'w World,
     bpffs: Bpffs,
+    state: tempfile::TempDir,
     /// For what each of them writes.
     scratch: Vec<tempfile::TempDir>,
 }
@@ -87,6 +88,7 @@ impl<'w> Daemons<'w> {
         Self {
             world,
             bpffs: Bpffs::mount(),
+            state: tempfile::tempdir().unwrap(),
             scratch: Vec::new(),
         }
     }
@@ -98,7 +100,9 @@ impl<'w> Daemons<'w> {
     fn try_start(&mut self, flags: &[&str]) -> Result<Daemon, String> {
         let scratch = tempfile::tempdir().unwrap();
         let program = &self.world.programs().oom_probe;
-        let daemon = Daemon::start_pinned(program, scratch.path(), &self.bpffs.pin_dir(), flags);
+        let state = self.state.path().display().to_string();
+        let flags = [&["--state-dir", &state], flags].concat();
+        let daemon = Daemon::start_pinned(program, scratch.path(), &self.bpffs.pin_dir(), &flags);
         self.scratch.push(scratch);
         daemon
     }
@@ -186,6 +190,15 @@ fn wait_for_written(daemon: &Daemon, count: usize) {
     let deadline = Instant::now() + PATIENCE;
     while daemon.written().len() < count {
         assert!(Instant::now() < deadline, "{}", daemon.log());
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Waits until the daemon has said that: its diagnostics are written by a thread of their own.
+fn wait_for_log(daemon: &Daemon, part: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !daemon.log().contains(part) {
+        assert!(Instant::now() < deadline, "no {part:?}: {}", daemon.log());
         thread::sleep(PAUSE);
     }
 }

@@ -139,7 +139,9 @@ pub(crate) fn no_bpffs(world: &World) -> String {
     let scratch = tempfile::tempdir().unwrap();
     let pin_dir = scratch.path().join("pins");
     let program = &world.programs().oom_probe;
-    let daemon = Daemon::start_pinned(program, scratch.path(), &pin_dir, &[]).unwrap();
+    let state = scratch.path().join("state").display().to_string();
+    let flags = ["--state-dir", &state];
+    let daemon = Daemon::start_pinned(program, scratch.path(), &pin_dir, &flags).unwrap();
     let log = daemon.log();
     let line = log.lines().find(|line| line.contains("no bpffs"));
     let line = line.unwrap_or_else(|| panic!("{log}"));

@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use oom_probe::kill::Record;
-
 use super::{Daemons, Killing, Victims, balanced, each_once, one, wait_for_written};
 use crate::daemon::Daemon;
 use crate::world::World;
@@ -14,40 +12,37 @@ use crate::world::World;
 const OUTAGE: Duration = Duration::from_secs(3);
 
 pub(crate) fn killed(world: &World) -> String {
-    outage(world, Daemon::kill)
+    outage(world, |daemon| drop(daemon.kill()))
 }
 
 pub(crate) fn stopped(world: &World) -> String {
     outage(world, stop)
 }
 
-fn stop(daemon: Daemon) -> Vec<Record> {
-    let (status, log, written) = daemon.stop_and_read();
+fn stop(daemon: Daemon) {
+    let (status, log) = daemon.stop();
     assert!(status.success(), "{status}: {log}");
-    written
 }
 
-fn outage(world: &World, end: fn(Daemon) -> Vec<Record>) -> String {
+fn outage(world: &World, end: fn(Daemon)) -> String {
     let mut daemons = Daemons::new(world);
     let first = daemons.start(&[]);
     let stop = AtomicBool::new(false);
-    let (victims, mut told, second) = thread::scope(|scope| {
+    let (victims, second) = thread::scope(|scope| {
         let killing = Killing::start(scope, world, &stop);
-        // Right after a kill: what it wrote of that one is out.
         wait_for_written(&first, 5);
-        let told = end(first);
+        end(first);
         thread::sleep(OUTAGE);
         let second = daemons.start(&[]);
         wait_for_written(&second, 1);
         thread::sleep(OUTAGE / 3);
-        (killing.stop(), told, second)
+        (killing.stop(), second)
     });
     balanced(&second);
     let drained = second.metrics().value("oom_probe_drained_kills_total");
     let log = second.log();
     assert!(log.contains("taking over"), "{log}");
-    told.extend(self::stop(second));
-    each_once(&told, &victims);
+    each_once(&second.kills(None), &victims);
     assert!(drained >= 5, "only {drained} were drained");
     format!(
         "{} kills, {drained} of them while no daemon ran",
@@ -55,19 +50,18 @@ fn outage(world: &World, end: fn(Daemon) -> Vec<Record>) -> String {
     )
 }
 
-/// A storm, and each daemon is asked to end as soon as it captures.
+/// A storm, and every other daemon has no chance to end in good order.
 pub(crate) fn ten_restarts(world: &World) -> String {
     const RESTARTS: usize = 10;
     const AT_ONCE: usize = 4;
     // Starting programs is slow where the machine is emulated.
     let count = if world.vm.is_some() { 60 } else { 500 };
     let mut daemons = Daemons::new(world);
-    let mut daemon = daemons.start(&[]);
+    let daemon = daemons.start(&[]);
     let next = AtomicUsize::new(0);
     let victims = Mutex::new(Victims::new());
-    let mut told = Vec::new();
     let mut restarts = 0;
-    thread::scope(|scope| {
+    let daemon = thread::scope(|scope| {
         let runners = [(); AT_ONCE].map(|()| {
             scope.spawn(|| {
                 while next.fetch_add(1, Ordering::Relaxed) < count {
@@ -77,20 +71,25 @@ pub(crate) fn ten_restarts(world: &World) -> String {
             })
         });
         let each = count / (RESTARTS + 1);
+        let mut daemon = daemon;
         while restarts < RESTARTS {
             while victims.lock().unwrap().len() < each * (restarts + 1) {
                 thread::sleep(super::PAUSE);
             }
-            told.extend(stop(daemon));
+            if restarts % 2 == 0 {
+                daemon.kill();
+            } else {
+                stop(daemon);
+            }
             daemon = daemons.start(&[]);
             restarts += 1;
         }
         assert!(runners.into_iter().all(|runner| runner.join().is_ok()));
         balanced(&daemon);
-        told.extend(stop(daemon));
+        daemon
     });
     let victims = victims.into_inner().unwrap();
     assert_eq!(victims.len(), count, "no pid came twice");
-    each_once(&told, &victims);
+    each_once(&daemon.kills(None), &victims);
     format!("{count} kills over {restarts} restarts")
 }

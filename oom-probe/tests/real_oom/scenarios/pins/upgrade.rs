@@ -13,7 +13,7 @@ use oom_probe::kernel::{
 };
 use oom_probe_common::ABI_VERSION;
 
-use super::{Daemons, Killing, balanced, each_once, some, wait_for_written};
+use super::{Daemons, Killing, balanced, each_once, some, wait_for_log, wait_for_written};
 use crate::world::World;
 
 /// Programs with a ring of another size are other programs, and both are attached for a moment.
@@ -21,20 +21,20 @@ pub(crate) fn another_build(world: &World) -> String {
     let mut daemons = Daemons::new(world);
     let first = daemons.start(&["--ring-size", "64K"]);
     let stop = AtomicBool::new(false);
-    let (victims, mut told, second) = thread::scope(|scope| {
+    let (victims, second) = thread::scope(|scope| {
         let killing = Killing::start(scope, world, &stop);
         wait_for_written(&first, 3);
-        let (status, log, told) = first.stop_and_read();
+        let (status, log) = first.stop();
         assert!(status.success(), "{log}");
         let second = daemons.start(&["--ring-size", "128K"]);
         wait_for_written(&second, 5);
-        (killing.stop(), told, second)
+        (killing.stop(), second)
     });
     let log = second.log();
     assert!(log.contains("replaced, without a gap"), "{log}");
     balanced(&second);
-    told.extend(second.stop_and_read().2);
-    each_once(&told, &victims);
+    each_once(&second.kills(None), &victims);
+    drop(second);
 
     let third = daemons.start(&["--ring-size", "128K"]);
     assert!(third.log().contains("taking over"), "{}", third.log());
@@ -56,8 +56,7 @@ pub(crate) fn another_version(world: &World) -> String {
     some(world, KILLS);
     drop(before);
     let daemon = daemons.start(&[]);
-    let log = daemon.log();
-    assert!(log.contains("replaced, without a gap"), "{log}");
+    wait_for_log(&daemon, "replaced, without a gap");
     let metrics = daemon.metrics();
     let unknown = ["scope=\"unknown\"", "limit=\"unknown\""].map(str::to_owned);
     let counted = metrics.sum("oom_probe_kills_total", &unknown);
@@ -69,8 +68,7 @@ pub(crate) fn another_version(world: &World) -> String {
         daemon.log()
     );
     assert_eq!(drained, counted);
-    let log = daemon.log();
-    assert!(log.contains("counted without a record: version"), "{log}");
+    wait_for_log(&daemon, "counted without a record: version");
     assert!(daemon.written().is_empty());
     balanced(&daemon);
     let victims = some(world, 2);
