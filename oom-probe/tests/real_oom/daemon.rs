@@ -118,10 +118,6 @@ impl Daemon {
         http::get(self.address, path).unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Where it serves.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address

@@ -11,21 +11,20 @@ use crate::world::World;
 pub(crate) fn holder_ends(world: &World) -> String {
     let mut daemons = Daemons::new(world);
     let first = daemons.start(&[]);
-    let (log, written, victims) = thread::scope(|scope| {
-        let daemons = &mut daemons;
-        let second = scope.spawn(move || daemons.start(&[]));
-        // Long enough for it to find the lock taken.
-        thread::sleep(Duration::from_secs(2));
-        assert!(!second.is_finished());
-        drop(first);
-        let second = second.join().unwrap();
-        let victims = some(world, 1);
-        wait_for_written(&second, 1);
-        (second.log(), second.written(), victims)
+    let second = thread::scope(|scope| {
+        scope.spawn(|| {
+            // Long enough for the second to find the lock taken.
+            thread::sleep(Duration::from_secs(2));
+            drop(first);
+        });
+        daemons.start(&[])
     });
+    let log = second.log();
     assert!(log.contains("waiting 30 s at most"), "{log}");
     assert!(log.contains("taking over"), "{log}");
-    each_once(&written, &victims);
+    let victims = some(world, 1);
+    wait_for_written(&second, 1);
+    each_once(&second.written(), &victims);
     "waited, and took over".to_owned()
 }
 
