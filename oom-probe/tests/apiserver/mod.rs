@@ -91,10 +91,15 @@ impl ApiServer {
 
     /// Writes a kubeconfig for it into `dir`, for `KUBECONFIG`.
     pub(crate) fn kubeconfig(&self, dir: &Path) -> PathBuf {
-        let path = dir.join("kubeconfig");
+        let (path, ca) = (dir.join("kubeconfig"), dir.join("ca.pem"));
+        // Nothing is encrypted here, but a client without a certificate looks for the system's, and
+        // an emulated machine has none.
+        std::fs::write(&ca, include_str!("ca.pem")).unwrap();
         let text = serde_json::json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": self.url()}}],
+            "clusters": [{"name": "test", "cluster": {
+                "server": self.url(), "certificate-authority": ca,
+            }}],
             "users": [{"name": "test", "user": {"token": "secret"}}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
         });
