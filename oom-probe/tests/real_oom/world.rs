@@ -212,10 +212,10 @@ impl Running {
         }
     }
 
-    /// Asks it to end.
-    pub(crate) fn terminate(&self) {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: libc::c_int) {
         // SAFETY: kill(2) takes no pointer; the pid is that of a child not yet reaped.
-        unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) };
+        unsafe { libc::kill(self.child.id().cast_signed(), signal) };
     }
 
     /// Waits for its end by SIGKILL, whoever else keeps its output open.
