@@ -1,6 +1,6 @@
 //! `cargo xtask build`: the release binaries, kernel programs included.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, iter};
 
@@ -58,8 +58,21 @@ pub(crate) struct Built {
 /// # Errors
 /// No toolchain can be had, or the build fails.
 pub(crate) fn build(args: &Args) -> Result<Built> {
+    build_at(args, cmd::workspace(), &cmd::target_dir())
+}
+
+/// The same from another directory that holds the same commit.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn build_at(args: &Args, workspace: &Path, target_dir: &Path) -> Result<Built> {
     toolchain::ensure()?;
     let mut cargo = cmd::cargo();
+    cargo
+        .current_dir(workspace)
+        .env("CARGO_TARGET_DIR", target_dir)
+        // The workspace's configuration sets it, to a place of its own; here it may be another's.
+        .env_remove("OOM_PROBE_EBPF_TARGET_DIR");
     cargo.args([
         "build",
         "--package",
@@ -82,7 +95,7 @@ pub(crate) fn build(args: &Args) -> Result<Built> {
     cmd::run(&mut cargo)?;
 
     let profile = if args.debug { "debug" } else { "release" };
-    let directory = cmd::target_dir()
+    let directory = target_dir
         .join(triple.as_deref().unwrap_or(""))
         .join(profile);
     let built = |name: &str| -> PathBuf { directory.join(name) };

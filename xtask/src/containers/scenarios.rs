@@ -53,6 +53,8 @@ fn restarts(engine: &Engine, images: &Images) -> Result<()> {
     probe.kill("SIGKILL")?;
     probe.start_again()?;
     probe.says("capturing OOM kills")?;
+    // What was told before is not forgotten.
+    node.kills(&mut probe, &id('b'), 1)?;
     node.victim(&id('c'))?;
     let kills = node.kills(&mut probe, &id('c'), 1)?;
     check(&kills[0], &node.cgroup(&id('c')))

@@ -5,6 +5,7 @@
 //! the machine out of the programs, [`program`] makes sure of that, and the archive carries the
 //! commit's time.
 
+pub(crate) mod again;
 mod arch;
 mod archive;
 mod layer;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use oci_spec::image::{
     ANNOTATION_CREATED, ANNOTATION_DESCRIPTION, ANNOTATION_LICENSES, ANNOTATION_REVISION,
@@ -46,6 +47,9 @@ pub(crate) struct Args {
     /// Tag of the images
     #[arg(long, default_value = VERSION)]
     tag: String,
+    /// Build the commit once more in another directory, and fail unless the programs are the same
+    #[arg(long, conflicts_with = "arch")]
+    again: bool,
     /// Where the archives are written [default: target/image]
     #[arg(long, value_name = "DIRECTORY")]
     out: Option<PathBuf>,
@@ -78,12 +82,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     architectures.sort();
     architectures.dedup();
+    if args.again
+        && let Some(reason) = again::left_out()
+    {
+        bail!("--again: {reason}");
+    }
     let mut programs = Vec::new();
     for arch in architectures {
-        programs.push((
-            arch,
-            compile::build(&compile::Args::portable(arch.triple()))?,
-        ));
+        let built = compile::build(&compile::Args::portable(arch.triple()))?;
+        if args.again {
+            again::compare(&built)?;
+            println!("the same in another directory");
+        }
+        programs.push((arch, built));
     }
     let out = args
         .out
