@@ -7,7 +7,6 @@
 mod alerts;
 mod bpffs;
 mod chart;
-mod cleanup;
 mod copies;
 mod dashboard;
 mod objects;

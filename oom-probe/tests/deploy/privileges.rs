@@ -78,12 +78,12 @@ fn the_nodes_folders_are_mounted_outside_sys_and_the_cgroups_read_only() {
                 "{file}: {path}"
             );
         }
-        let argument = |flag: &str| {
-            let prefix = format!("--{flag}=");
-            let mut arguments = container["args"].as_array().expect("arguments").iter();
-            arguments
-                .find_map(|argument| argument.as_str()?.strip_prefix(&prefix).map(String::from))
-                .unwrap_or_else(|| panic!("{file}: no --{flag}"))
+        let variable = |name: &str| {
+            let mut variables = container["env"].as_array().expect("variables").iter();
+            variables
+                .find_map(|variable| (variable["name"] == name).then(|| variable["value"].clone()))
+                .and_then(|value| value.as_str().map(String::from))
+                .unwrap_or_else(|| panic!("{file}: no {name}"))
         };
         let mounted = |path: &str| {
             mounts.iter().any(|mount| {
@@ -91,9 +91,13 @@ fn the_nodes_folders_are_mounted_outside_sys_and_the_cgroups_read_only() {
                 path == at || path.starts_with(&format!("{at}/"))
             })
         };
-        for flag in ["pin-dir", "state-dir", "cgroup-root"] {
-            let path = argument(flag);
-            assert!(mounted(&path), "{file}: --{flag}={path} is not on the node");
+        for name in [
+            "OOM_PROBE_PIN_DIR",
+            "OOM_PROBE_STATE_DIR",
+            "OOM_PROBE_CGROUP_ROOT",
+        ] {
+            let path = variable(name);
+            assert!(mounted(&path), "{file}: {name}={path} is not on the node");
         }
     }
 }
