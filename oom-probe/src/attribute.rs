@@ -228,6 +228,11 @@ impl Attributor {
         self.index.by_uid(&uid.parse().ok()?)
     }
 
+    /// Whether pods are fed in.
+    pub fn has_kubernetes(&self) -> bool {
+        self.config.kubernetes
+    }
+
     /// The pods.
     pub fn index(&self) -> &Index {
         &self.index
@@ -389,6 +394,11 @@ fn host(mut kill: Kill) -> Record {
 }
 
 fn record(kill: Kill, scope: Scope, attribution: Attribution) -> Record {
+    let attribution = if kill.victim.is_unknown() {
+        Attribution::Recovered
+    } else {
+        attribution
+    };
     Record {
         kind: RecordType::OomKill,
         schema: SCHEMA,

@@ -40,12 +40,15 @@ pub struct Cluster {
     memory: Option<MemoryRoot>,
     expired: Instant,
     notes: Vec<Note>,
+    /// The pods of this node have been listed.
+    listed: bool,
 }
 
 /// What a restart must not forget, beside the records.
 #[derive(Clone, Debug)]
 pub enum Note {
-    /// A kill waits for its pod: the last of [`Cluster::parked`].
+    /// A kill waits for its pod: the last of [`Cluster::parked`], or the one before that if there
+    /// are two such notes, and so on.
     Parked,
     /// It is known what became of a container.
     Settled(outcome::Key, Outcome),
@@ -81,6 +84,7 @@ impl Cluster {
             memory,
             expired: Instant::now(),
             notes: Vec::new(),
+            listed: false,
         }
     }
 
@@ -101,6 +105,7 @@ impl Cluster {
     /// Takes what the watch tells; returns the records that had waited for it.
     pub fn on_pods(&mut self, event: PodEvent, now: Instant) -> Vec<Record> {
         let listed = matches!(event, PodEvent::Synced { listed: true });
+        self.listed |= listed;
         let Change {
             applied,
             changed,
@@ -177,6 +182,12 @@ impl Cluster {
             self.settle(&settled, now);
         }
         records
+    }
+
+    /// Whether every pod that will have series has them, as far as can be known.
+    #[must_use]
+    pub fn knows_pods(&self) -> bool {
+        self.listed || !self.attributor.has_kubernetes()
     }
 
     /// What there is to be kept since the last time.

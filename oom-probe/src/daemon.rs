@@ -264,9 +264,7 @@ impl http::Probe for SharedProbe {
     }
 
     fn scraped(&self) {
-        let link = self.link();
-        let with_pods = link.is_synced() || link == Link::Off;
-        self.shared.lock().scraped(with_pods);
+        self.shared.lock().scraped();
     }
 
     fn status(&self) -> Status {

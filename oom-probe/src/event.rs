@@ -14,7 +14,6 @@ mod signals;
 mod tests;
 
 use oom_probe_common::record::{Header, Target, valid};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     kernel::decode::{Payload, Record, Task},
@@ -46,7 +45,7 @@ pub enum Witness {
 }
 
 /// What has been made of the records so far. Each only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Mark records taken.
     pub marks: u64,

@@ -45,7 +45,8 @@ pub struct Kill {
     /// The kernel's own word for what was exhausted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub constraint: Option<Constraint>,
-    /// The process that was killed.
+    /// The process that was killed; absent where only a counter tells of the kill.
+    #[serde(default, skip_serializing_if = "Victim::is_unknown")]
     pub victim: Victim,
     /// The task whose allocation ran into the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,7 +93,7 @@ impl KillId {
 }
 
 /// The process that was killed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Victim {
     /// Thread group id in the initial PID namespace.
     pub pid: u32,
@@ -139,6 +140,14 @@ pub struct Victim {
     /// Id of the parent's memory cgroup.
     #[serde(skip, default)]
     pub parent_memcg: Option<u64>,
+}
+
+impl Victim {
+    /// Whether nothing is known of it: no process that can be killed has pid 0.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        self.pid == 0
+    }
 }
 
 /// A PID namespace.

@@ -122,6 +122,16 @@ closed_set! {
     }
 }
 
+#[expect(
+    clippy::derivable_impls,
+    reason = "the variants come from a macro that has no place for #[default]"
+)]
+impl Default for VictimKind {
+    fn default() -> Self {
+        Self::Unknown
+    }
+}
+
 closed_set! {
     /// Whose kill it is.
     Scope {

@@ -3,6 +3,7 @@
 mod again;
 mod deferral;
 mod keep;
+mod recovery;
 mod restore;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use oom_probe_common::ledger::Count;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
+    cgroup::hierarchy::MemoryRoot,
     cluster::{Attributed, Cluster},
     event::{Assembler, Killed, Machine, Remembered},
     kernel::{
@@ -36,6 +38,7 @@ use crate::{
 };
 use again::{Again, Turn};
 use deferral::Deferral;
+use recovery::Recovery;
 
 /// Records that the reader takes at a time: some milliseconds of work.
 pub const BATCH: usize = 256;
@@ -87,12 +90,17 @@ pub struct Pipeline {
     state: Option<State>,
     again: Again,
     deferral: Deferral,
-    /// Kills counted since then.
-    unsettled: Vec<Counted>,
+    /// Kills that are counted and whose records are still in the rings.
+    in_ring: Vec<Counted>,
     /// What the state says of the rings.
     kept_rings: Vec<RingState>,
     marks_base: Based,
     dropped_base: Based,
+    /// Where containers' own counters are, if they are needed: nothing is kept while no daemon runs.
+    counters: Option<MemoryRoot>,
+    recovery: Option<Recovery>,
+    boot: String,
+    node_name: String,
 }
 
 /// A ring, by the id of its map, and up to where it has been read.
@@ -126,6 +134,8 @@ pub struct Parts {
     pub baseline: Option<Baseline>,
     /// The node's procfs.
     pub proc_root: PathBuf,
+    /// Where containers' own counters are, if kills of a time without a daemon leave no other trace.
+    pub counters: Option<MemoryRoot>,
 }
 
 impl Pipeline {
@@ -144,6 +154,7 @@ impl Pipeline {
             sinks,
             baseline,
             proc_root,
+            counters,
         } = parts;
         Self {
             records,
@@ -151,6 +162,8 @@ impl Pipeline {
             takeover,
             witness,
             complete,
+            boot: machine.boot.clone(),
+            node_name: machine.node.clone(),
             assembler: Assembler::new(machine),
             cluster,
             sinks,
@@ -166,10 +179,12 @@ impl Pipeline {
             state: None,
             again: Again::default(),
             deferral: Deferral::default(),
-            unsettled: Vec::new(),
+            in_ring: Vec::new(),
             kept_rings: Vec::new(),
             marks_base: Based::default(),
             dropped_base: Based::default(),
+            counters,
+            recovery: None,
         }
     }
 
@@ -206,15 +221,9 @@ impl Pipeline {
                 drained.all = true;
                 break;
             };
-            match self.again.turn(ring, read) {
-                Turn::Past => {
-                    self.settle();
-                    continue;
-                }
-                Turn::Again => {}
-                Turn::New => {
-                    self.sinks.metrics.records_received.inc();
-                }
+            let turn = self.again.turn(ring, read);
+            if turn == Turn::New {
+                self.sinks.metrics.records_received.inc();
             }
             match decode(bytes) {
                 Ok(record) => {
@@ -234,6 +243,9 @@ impl Pipeline {
                         _ => self.assembler.push(&record, bytes, &mut self.killed),
                     }
                     self.told_at.resize(self.killed.len(), Place { ring, read });
+                    if turn == Turn::Again {
+                        self.exiting = self.assembler.counts().exiting;
+                    }
                     if self.takeover.is_unaccounted(last_ns) {
                         let growth = self.assembler.counts().minus(before);
                         self.books.happened_before(growth);
@@ -243,16 +255,21 @@ impl Pipeline {
                     }
                 }
                 Err(reject @ Reject::Version(_)) => {
-                    self.sinks.metrics.records_rejected.inc();
+                    if turn == Turn::New {
+                        self.sinks.metrics.records_rejected.inc();
+                    }
                     if let Some(time_ns) = mark_of_any_version(bytes) {
                         drained.first_mark_ns.get_or_insert(time_ns);
                         if !self.takeover.is_unaccounted(time_ns) {
                             self.books.unreadable_mark();
                         }
-                        unreadable.push((time_ns, reject));
+                        if turn == Turn::New {
+                            unreadable.push((time_ns, reject));
+                        }
                     }
                 }
-                Err(reject) => reject_record(&self.sinks, &reject),
+                Err(reject) if turn == Turn::New => reject_record(&self.sinks, &reject),
+                Err(_) => {}
             }
         }
         // What is held waits for a record that may still be in the ring.
@@ -270,10 +287,11 @@ impl Pipeline {
         if self.assembler.is_settled(now_ns) || too_much {
             self.settle();
         }
-        // Below what was counted only while records are read again.
-        let exiting = self.assembler.counts().exiting.max(self.exiting);
-        let new = exiting - self.exiting;
-        self.sinks.metrics.exiting_marks.inc_by(new);
+        let exiting = self.assembler.counts().exiting;
+        self.sinks
+            .metrics
+            .exiting_marks
+            .inc_by(exiting - self.exiting);
         self.exiting = exiting;
         let places = std::mem::take(&mut self.told_at);
         for (killed, place) in std::mem::take(&mut self.killed).into_iter().zip(places) {
@@ -285,6 +303,9 @@ impl Pipeline {
         self.drops();
         self.commit(Instant::now());
         self.release();
+        if drained.all {
+            self.recover();
+        }
         drained
     }
 
@@ -333,9 +354,9 @@ impl Pipeline {
         self.commit(now);
     }
 
-    /// The metrics have been scraped, `with_pods` if the series of the pods were among them.
-    pub fn scraped(&mut self, with_pods: bool) {
-        if with_pods {
+    /// The metrics have been scraped.
+    pub fn scraped(&mut self) {
+        if self.cluster.knows_pods() {
             for killed in self.deferral.scraped() {
                 self.count_deferred(killed);
             }
@@ -405,6 +426,9 @@ impl Pipeline {
 
     fn kill(&mut self, killed: Killed, place: Place) {
         self.captured += 1;
+        if let Some(recovery) = &mut self.recovery {
+            recovery.see(&killed.kill);
+        }
         if !self.takeover.is_drained(killed.kill.boottime_ns) {
             self.observe(&killed.kill);
             return self.count(killed, place);
@@ -417,10 +441,10 @@ impl Pipeline {
     }
 
     fn count_deferred(&mut self, killed: Killed) {
-        let RingState { id, settled, .. } = self.records.live().state();
+        let RingState { id, released, .. } = self.records.live().state();
         let place = Place {
             ring: id,
-            read: settled,
+            read: released,
         };
         self.count(killed, place);
     }

@@ -168,6 +168,9 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         .map(|client| Watch::start(client, &node, Patience::default()));
     let events = client.map(|client| Events::start(client, &node, args.events));
     let memory = facts.cgroup.as_ref().ok().cloned();
+    let counters = memory
+        .clone()
+        .filter(|_| pins.is_none() && args.state_dir().is_some());
     metrics.set_hook(&HookInfo {
         hook: mark.hook.as_str().into(),
         context: context.into(),
@@ -203,6 +206,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         sinks,
         baseline,
         proc_root: args.proc_root.clone(),
+        counters,
     });
     restore(&mut pipeline, args.state_dir(), &boot);
     memory::give_back();

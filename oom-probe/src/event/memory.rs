@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Assembler, Counts, Tid};
+use super::{Assembler, Tid};
 use crate::{kill::KillId, labels::Role};
 
 /// A process that is known to be killed, or to have been dying anyway.
@@ -53,10 +53,5 @@ impl Assembler {
             };
             self.seen.insert(key, role, at_ns);
         }
-    }
-
-    /// Goes on counting where another assembler was between two OOM events.
-    pub fn go_on(&mut self, counts: Counts) {
-        self.counts = counts;
     }
 }

@@ -34,19 +34,8 @@ impl Books {
         &self.earlier
     }
 
-    /// The assembler's counts go on from these, which are all that were settled so far.
-    pub fn go_on(&mut self, settled: Counts) {
-        self.earlier = Checkpoint {
-            number: self.earlier.number,
-            position: self.earlier.position,
-            ..Checkpoint::default()
-        };
-        self.settle(settled);
-    }
-
     /// What was made of all that is settled.
-    #[must_use]
-    pub fn settled(&self) -> Counts {
+    fn settled(&self) -> Counts {
         self.sum(self.settled.plus(self.before), self.settled_unreadable)
     }
 

@@ -9,7 +9,6 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use oom_probe_common::ledger::Count;
-use serde::{Deserialize, Serialize};
 
 use super::ledger::{Ledger, Reading};
 use crate::event::Counts;
@@ -56,7 +55,7 @@ pub fn read_together(
 }
 
 /// What vmstat said when the hooks were armed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Baseline(RangeInclusive<u64>);
 
 impl Baseline {
@@ -84,38 +83,22 @@ impl Baseline {
     }
 }
 
-impl Baseline {
-    /// The one by which the kernel's count and the kills known agree at this moment: for hooks that
-    /// were armed by a daemon of which nothing else is known.
-    #[must_use]
-    pub fn agreeing(vmstat: u64, counts: &Counts, ledger: &Reading) -> Self {
-        let (least, most) = bounds(counts, ledger);
-        Self(vmstat.saturating_sub(most)..=vmstat.saturating_sub(least))
-    }
-}
-
 /// How far the kills known are from what the kernel's count allows; 0 is right.
 #[must_use]
 pub fn distance(baseline: &Baseline, vmstat: u64, counts: &Counts, ledger: &Reading) -> u64 {
-    let (least, most) = bounds(counts, ledger);
-    let (from, to) = (baseline.0.start(), baseline.0.end());
-    let growth = vmstat.saturating_sub(*to)..=vmstat.saturating_sub(*from);
-    if *growth.end() < least {
-        least - growth.end()
-    } else {
-        growth.start().saturating_sub(most)
-    }
-}
-
-/// What the kernel may have counted at least and at most.
-fn bounds(counts: &Counts, ledger: &Reading) -> (u64, u64) {
     let dropped_marks = ledger.get(Count::DroppedMarks);
     let dropped_signals = ledger.get(Count::DroppedSignals);
     // A kill without a signal may have been no kill, or the first of a group, counted twice.
     let least = counts.marked_kills.saturating_sub(counts.doubtful);
     let most =
         counts.marked_kills + counts.doubtful + counts.repeats + dropped_marks + dropped_signals;
-    (least, most)
+    let (from, to) = (baseline.0.start(), baseline.0.end());
+    let growth = vmstat.saturating_sub(*to)..=vmstat.saturating_sub(*from);
+    if growth.end() < &least {
+        least - growth.end()
+    } else {
+        growth.start().saturating_sub(most)
+    }
 }
 
 /// Keeps a passing distance from being told.

@@ -31,10 +31,9 @@ const DISCARD: u32 = 1 << 30;
 pub struct RingState {
     /// Id of its map in the kernel.
     pub id: u32,
-    /// Records before it mean the same whatever follows: they may be forgotten.
-    pub settled: u64,
-    /// Records before it have been taken; those behind `settled` are to be read again, for what
-    /// they say of the event under way, but not counted again.
+    /// Where the next daemon would begin to read.
+    pub released: u64,
+    /// Records before it have been taken.
     pub read: u64,
 }
 
@@ -159,7 +158,7 @@ impl Ring {
     pub fn state(&self) -> RingState {
         RingState {
             id: self.id,
-            settled: self.settled as u64,
+            released: self.released as u64,
             read: self.position as u64,
         }
     }

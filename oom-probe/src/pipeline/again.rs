@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use crate::{kernel::ring::RingState, kill::KillId, state::entry::Counted};
 
-/// How far the rings had been read, and which kills had been counted though their OOM event was
-/// still under way.
+/// How far the rings had been read, and which kills had been counted though their records are to
+/// be read again.
 #[derive(Debug, Default)]
 pub(super) struct Again {
     rings: Vec<RingState>,
@@ -15,34 +15,29 @@ pub(super) struct Again {
 /// What is to be done with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Nothing: it was dealt with, and nothing that follows depends on it.
-    Past,
-    /// It says what the event under way is about, but was counted.
+    /// It is read again for what it says of the event under way, and was counted.
     Again,
     /// It is new.
     New,
 }
 
 impl Again {
+    /// `rings` are those that had been read, `counted` the kills that [`is_read_again`].
     pub(super) fn new(rings: Vec<RingState>, counted: &[Counted]) -> Self {
-        let unsettled = counted
-            .iter()
-            .filter(|kill| is_unsettled(kill, &rings))
-            .map(|Counted { process, .. }| KillId {
-                tgid: process.tgid,
-                start_time_ns: process.start_time_ns,
-            })
-            .collect();
+        let counted = counted.iter().map(|Counted { process, .. }| KillId {
+            tgid: process.tgid,
+            start_time_ns: process.start_time_ns,
+        });
         Self {
             rings,
-            counted: unsettled,
+            counted: counted.collect(),
         }
     }
 
     /// What to do with the record of that ring that ends at `read`.
     pub(super) fn turn(&self, ring: u32, read: u64) -> Turn {
-        match self.rings.iter().find(|known| known.id == ring) {
-            Some(known) if read <= known.settled => Turn::Past,
+        let known = self.rings.iter().find(|known| known.id == ring);
+        match known {
             Some(known) if read <= known.read => Turn::Again,
             _ => Turn::New,
         }
@@ -54,11 +49,11 @@ impl Again {
     }
 }
 
-/// Whether the kill's record is to be read again.
-pub(super) fn is_unsettled(kill: &Counted, rings: &[RingState]) -> bool {
+/// Whether the kill's record is still in its ring, for the next daemon to read.
+pub(super) fn is_read_again(kill: &Counted, rings: &[RingState]) -> bool {
     rings
         .iter()
-        .any(|ring| ring.id == kill.ring && kill.read > ring.settled)
+        .any(|ring| ring.id == kill.ring && kill.read > ring.released)
 }
 
 #[cfg(test)]
@@ -86,18 +81,17 @@ mod tests {
         }
     }
 
+    const RING: RingState = RingState {
+        id: 7,
+        released: 100,
+        read: 300,
+    };
+
     #[test]
-    fn a_record_is_past_then_read_again_then_new() {
-        let ring = RingState {
-            id: 7,
-            settled: 100,
-            read: 300,
-        };
-        let again = Again::new(vec![ring], &[]);
+    fn what_had_been_read_is_read_again() {
+        let again = Again::new(vec![RING], &[]);
         for (ring, read, turn) in [
-            (7, 56, Turn::Past),
-            (7, 100, Turn::Past),
-            (7, 200, Turn::Again),
+            (7, 156, Turn::Again),
             (7, 300, Turn::Again),
             (7, 356, Turn::New),
             // Another ring begins at 0.
@@ -108,21 +102,26 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_of_the_event_under_way_is_told_again_and_not_counted() {
-        let ring = RingState {
-            id: 7,
-            settled: 100,
-            read: 300,
-        };
-        let kills = [counted(1, 7, 100), counted(2, 7, 200), counted(3, 6, 200)];
-        let mut again = Again::new(vec![ring], &kills);
+    fn a_kill_that_is_told_again_is_not_counted_again() {
         let key = |tgid| KillId {
             tgid,
             start_time_ns: 1,
         };
-        assert!(!again.is_counted(key(1)), "its record is past");
+        let mut again = Again::new(vec![RING], &[counted(2, 7, 200)]);
+        assert!(!again.is_counted(key(1)));
         assert!(again.is_counted(key(2)));
         assert!(!again.is_counted(key(2)), "once");
-        assert!(!again.is_counted(key(3)), "of a ring that is gone");
+    }
+
+    #[test]
+    fn a_kill_is_told_again_as_long_as_its_record_is_not_released() {
+        for (kill, expected) in [
+            (counted(1, 7, 100), false),
+            (counted(1, 7, 200), true),
+            // Its ring is gone.
+            (counted(1, 6, 200), false),
+        ] {
+            assert_eq!(is_read_again(&kill, &[RING]), expected, "{kill:?}");
+        }
     }
 }

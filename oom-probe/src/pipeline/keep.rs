@@ -7,7 +7,7 @@ use bytes::Bytes;
 use oom_probe_common::ledger::Count;
 use serde_json::value::RawValue;
 
-use super::{Pipeline, again::is_unsettled};
+use super::{Pipeline, again::is_read_again, recovery::Recovery};
 use crate::{
     cluster::Note,
     event::{Killed, Remembered},
@@ -17,8 +17,9 @@ use crate::{
     sinks::history::Query,
     state::{
         self,
-        entry::{Based, Counted, Entry, Node, Pending, Settled, StoredKilled, StoredRecord},
+        entry::{Counted, Entry, Node, Pending, Settled, StoredKilled, StoredRecord},
         files::Snapshot,
+        readings::{self, Readings},
         whole::{Hidden, Whole},
     },
 };
@@ -28,7 +29,7 @@ impl Pipeline {
     pub(super) fn keep_kill(&mut self, counted: Counted) {
         if let Some(state) = &mut self.state {
             state.add(&Entry::Kill(counted));
-            self.unsettled.push(counted);
+            self.in_ring.push(counted);
         }
     }
 
@@ -69,13 +70,15 @@ impl Pipeline {
         let Some(mut state) = self.state.take() else {
             return;
         };
+        let is_parked = |note: &&Note| matches!(note, Note::Parked);
+        let parked = notes.iter().filter(is_parked).count();
+        let earlier = self.cluster.parked().count().saturating_sub(parked);
+        for kill in self.cluster.parked().skip(earlier) {
+            state.add(&Entry::Parked(Box::new(Whole(kill.clone()))));
+        }
         for note in notes {
             match note {
-                Note::Parked => {
-                    if let Some(kill) = self.cluster.parked().last() {
-                        state.add(&Entry::Parked(Box::new(Whole(kill.clone()))));
-                    }
-                }
+                Note::Parked => {}
                 Note::Settled(key, outcome) => {
                     state.add(&Entry::Settled(Settled { key, outcome }));
                 }
@@ -86,8 +89,7 @@ impl Pipeline {
         let node = self.node();
         if state.is_pending() || node.rings != self.kept_rings {
             self.kept_rings.clone_from(&node.rings);
-            self.unsettled
-                .retain(|kill| is_unsettled(kill, &node.rings));
+            self.in_ring.retain(|kill| is_read_again(kill, &node.rings));
             state.add(&Entry::Node(Box::new(node)));
             state.commit();
         }
@@ -114,13 +116,9 @@ impl Pipeline {
         let ledger = self.ledger.read();
         Node {
             rings: self.records.states().collect(),
-            settled: self.books.settled(),
             received: metrics.records_received.get(),
             rejected: metrics.records_rejected.get(),
-            exiting: Based {
-                base: metrics.exiting_marks.get().saturating_sub(self.exiting),
-                now: self.exiting,
-            },
+            exiting: metrics.exiting_marks.get(),
             drained: metrics.drained_kills.get(),
             refused: metrics.series_refused.get(),
             dropped_marks: self.dropped_marks,
@@ -136,9 +134,6 @@ impl Pipeline {
         let rings = node.rings.clone();
         push(Entry::Node(Box::new(node)));
         push(Entry::Totals(self.sinks.metrics.totals()));
-        if let (Some(baseline), Some(ring)) = (&self.baseline, rings.last()) {
-            push(Entry::Baseline(ring.id, baseline.clone()));
-        }
         let (containers, workloads) = self.cluster.containers().export(now);
         for container in containers {
             push(Entry::Container(container));
@@ -147,12 +142,12 @@ impl Pipeline {
             push(Entry::Workload(workload));
         }
         for process in self.assembler.remembered() {
-            if !self.is_under_way(&process, &rings) {
+            if !self.is_in_ring(&process, &rings) {
                 push(Entry::Seen(process));
             }
         }
-        for kill in &self.unsettled {
-            push(Entry::Unsettled(*kill));
+        for kill in &self.in_ring {
+            push(Entry::InRing(*kill));
         }
         for kill in self.cluster.parked() {
             push(Entry::Parked(Box::new(Whole(kill.clone()))));
@@ -175,8 +170,27 @@ impl Pipeline {
             pods: self.cluster.pods().cloned().collect(),
             gone: gone.collect(),
             history: self.history(),
-            readings: None,
+            readings: self.readings(),
             sync,
+        }
+    }
+
+    /// What the containers' counters say, read once everything else is written; or what they said
+    /// before, as long as that is being compared.
+    fn readings(&self) -> Option<Box<dyn FnOnce() -> Readings + Send>> {
+        let root = self.counters.clone()?;
+        match self.recovery.as_ref().map(Recovery::readings) {
+            Some(before) => Some(Box::new(move || before)),
+            None => Some(Box::new(move || readings::readings(&root))),
+        }
+    }
+
+    /// Writes a snapshot as soon as the disk takes it.
+    pub(super) fn snapshot_soon(&mut self) {
+        if let Some(mut state) = self.state.take() {
+            let now = Instant::now();
+            state.snapshot(self.snapshot(now, false), now);
+            self.state = Some(state);
         }
     }
 
@@ -185,9 +199,9 @@ impl Pipeline {
     }
 
     /// Whether a process was killed, or seen to die, by a record that is to be read again.
-    fn is_under_way(&self, process: &Remembered, rings: &[RingState]) -> bool {
-        self.unsettled.iter().any(|kill| {
-            is_unsettled(kill, rings)
+    fn is_in_ring(&self, process: &Remembered, rings: &[RingState]) -> bool {
+        self.in_ring.iter().any(|kill| {
+            is_read_again(kill, rings)
                 && kill.process.tgid == process.tgid
                 && (process.role.is_none() || kill.process.start_time_ns == process.start_time_ns)
         })

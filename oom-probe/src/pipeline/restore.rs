@@ -1,5 +1,6 @@
 //! Going on where an earlier daemon was: its snapshot and its journal, through the same modules.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -7,17 +8,21 @@ use oom_probe_common::ledger::Count;
 
 use super::{
     Pipeline,
-    again::{Again, is_unsettled},
+    again::{Again, is_read_again},
+    recovery::Recovery,
 };
 use crate::{
+    cgroup::container::ContainerId,
     event::{Killed, Remembered},
-    kernel::{referee::Baseline, takeover::Capture},
+    kernel::{ring::RingState, takeover::Capture},
+    kill::Kill,
     labels::{Limit, Role, Scope},
     outcome::Unsettled,
     state::{
         State,
         entry::{Counted, Entry, Node, Pending, Settled, StoredKilled, Unreadable, entries},
         files::{Found, Stored, Trouble},
+        readings::Readings,
         whole::Whole,
     },
 };
@@ -27,7 +32,9 @@ use crate::{
 struct Gathered {
     node: Node,
     counted: Vec<Counted>,
-    baseline: Option<(u32, Baseline)>,
+    readings: Option<Readings>,
+    /// Kills in containers since these readings.
+    seen: HashMap<String, (ContainerId, u64)>,
     entries: usize,
 }
 
@@ -36,6 +43,16 @@ struct Gathered {
 struct Moment {
     now: Instant,
     wall: Timestamp,
+}
+
+impl Gathered {
+    /// A record and what was parked before it are one kill.
+    fn see(&mut self, kill: &Kill) {
+        if let Some(container) = kill.identity.container {
+            let seen = (container, kill.boottime_ns);
+            self.seen.insert(kill.id.clone(), seen);
+        }
+    }
 }
 
 impl Pipeline {
@@ -60,6 +77,13 @@ impl Pipeline {
             self.cluster.all_died(at.now);
         }
         let entries = gathered.entries;
+        if same_boot
+            && self.takeover.capture == Capture::Began
+            && let (Some(root), Some(before)) = (&self.counters, gathered.readings.take())
+        {
+            let seen = std::mem::take(&mut gathered.seen);
+            self.recovery = Some(Recovery::begin(before, seen.into_values().collect(), root));
+        }
         self.go_on_counting(&gathered.node);
         self.go_on(gathered, same_boot);
         self.state = Some(state);
@@ -138,10 +162,12 @@ impl Pipeline {
                 self.sinks.history.restore(json).map_err(corrupt)?;
                 let record = stored.restore().map_err(corrupt)?;
                 metrics.attributions(record.attribution).inc();
+                gathered.see(&record.kill);
                 self.cluster.replay(record, now, wall);
             }
             Entry::Parked(kill) => {
                 let Whole(kill) = *kill;
+                gathered.see(&kill);
                 self.cluster.restore_parked(kill, now);
             }
             Entry::Deferred(stored) => {
@@ -176,7 +202,7 @@ impl Pipeline {
             Entry::Container(stored) => self.cluster.containers().restore_container(stored, now),
             Entry::Workload(stored) => self.cluster.containers().restore_workload(stored, now),
             Entry::Seen(process) => self.assembler.remember_again(&process),
-            Entry::Unsettled(counted) => gathered.counted.push(counted),
+            Entry::InRing(counted) => gathered.counted.push(counted),
             Entry::Pending(pending) => {
                 let Pending {
                     record,
@@ -193,8 +219,8 @@ impl Pipeline {
             }
             Entry::Recent(key) => self.cluster.restore_recent(key, now),
             Entry::History(json) => self.sinks.history.restore(json.get()).map_err(corrupt)?,
-            Entry::Baseline(ring, baseline) => gathered.baseline = Some((ring, baseline)),
-            Entry::Readings(_) | Entry::End => {}
+            Entry::Readings(readings) => gathered.readings = Some(readings),
+            Entry::End => {}
         }
         Ok(())
     }
@@ -204,30 +230,26 @@ impl Pipeline {
         let metrics = &self.sinks.metrics;
         metrics.records_received.inc_by(node.received);
         metrics.records_rejected.inc_by(node.rejected);
-        metrics.exiting_marks.inc_by(node.exiting.total());
+        metrics.exiting_marks.inc_by(node.exiting);
         metrics.drained_kills.inc_by(node.drained);
         metrics.series_refused.inc_by(node.refused);
     }
 
     /// Goes on with the rings and the ledger, if they are those of the state.
     fn go_on(&mut self, gathered: Gathered, same_boot: bool) {
-        let Gathered {
-            node,
-            counted,
-            baseline,
-            ..
-        } = gathered;
-        let ledger = self.ledger.read();
-        let marks = ledger.get(Count::Marks);
+        let Gathered { node, counted, .. } = gathered;
+        let rings: Vec<RingState> = self.records.states().collect();
+        let marks = self.ledger.read().get(Count::Marks);
         let continued = same_boot
             && self.takeover.capture == Capture::Continued
-            && self.records.states().any(|ring| node.has_ring(ring.id))
+            && rings.iter().any(|ring| node.has_ring(ring.id))
             && marks >= node.marks.now;
+        let (in_ring, past): (Vec<_>, Vec<_>) = counted
+            .into_iter()
+            .partition(|kill| continued && is_read_again(kill, &rings));
         if same_boot {
-            for kill in &counted {
-                if !continued || !is_unsettled(kill, &node.rings) {
-                    self.assembler.remember_again(&kill.process);
-                }
+            for kill in past {
+                self.assembler.remember_again(&kill.process);
             }
         }
         if !continued {
@@ -235,21 +257,11 @@ impl Pipeline {
             self.dropped_base = node.dropped.ended();
             return;
         }
-        self.assembler.go_on(node.settled);
-        self.books.go_on(node.settled);
-        self.exiting = node.exiting.now;
-        self.dropped_marks = node.dropped_marks;
+        self.dropped_marks = self.dropped_marks.max(node.dropped_marks);
         self.marks_base = node.marks;
         self.dropped_base = node.dropped;
-        self.again = Again::new(node.rings.clone(), &counted);
-        self.unsettled = counted;
-        self.unsettled
-            .retain(|kill| is_unsettled(kill, &node.rings));
-        if let Some((ring, baseline)) = baseline
-            && node.has_ring(ring)
-        {
-            self.baseline = Some(baseline);
-        }
+        self.again = Again::new(node.rings, &in_ring);
+        self.in_ring = in_ring;
     }
 }
 

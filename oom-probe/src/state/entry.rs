@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     cgroup::pod::PodUid,
-    event::{Counts, Remembered},
-    kernel::{referee::Baseline, ring::RingState},
+    event::Remembered,
+    kernel::ring::RingState,
     kill::{Kill, Record},
     labels::{Attribution, Limit, Outcome, Role, Scope},
     outcome,
@@ -70,8 +70,8 @@ pub enum Entry<'a> {
     Workload(StoredWorkload),
     /// What the assembler remembers of a process.
     Seen(Remembered),
-    /// A kill that is counted, whose OOM event is still under way.
-    Unsettled(Counted),
+    /// A kill that is counted, though the next daemon will find its record in the ring.
+    InRing(Counted),
     /// An OOM event whose outcome is not known.
     Pending(Box<Pending<'a>>),
     /// One whose outcome is known, so that further victims do not count again.
@@ -81,8 +81,6 @@ pub enum Entry<'a> {
     History(&'a RawValue),
     /// What the cgroups' own counters said.
     Readings(Readings),
-    /// What `/proc/vmstat` said when the hooks of that ring were armed.
-    Baseline(u32, Baseline),
     /// A snapshot ends: without it some is missing.
     End,
 }
@@ -152,14 +150,12 @@ pub struct Pending<'a> {
 pub struct Node {
     /// The rings; the one that is written to is the last.
     pub rings: Vec<RingState>,
-    /// What the assembler had made of the records before [`RingState::settled`].
-    pub settled: Counts,
     /// `oom_probe_records_received_total`.
     pub received: u64,
     /// `oom_probe_records_rejected_total`.
     pub rejected: u64,
-    /// `oom_probe_exiting_marks_total`, and how many of them the assembler has counted.
-    pub exiting: Based,
+    /// `oom_probe_exiting_marks_total`.
+    pub exiting: u64,
     /// `oom_probe_drained_kills_total`.
     pub drained: u64,
     /// `oom_probe_series_refused_total`.
@@ -185,7 +181,7 @@ impl Node {
 pub struct Based {
     /// Of earlier times.
     pub base: u64,
-    /// Of the ledger, or of the assembler, that is there now.
+    /// Of the ledger that is there now.
     pub now: u64,
 }
 

@@ -14,6 +14,7 @@ use oom_probe::kill::Record;
 use crate::{http, metrics::Metrics};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const ANY_PORT: &str = "127.0.0.1:0";
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Where its kills go.
@@ -49,7 +50,17 @@ impl Daemon {
         let mut command = Command::new(program);
         command.args(["run", "--pin-dir"]).arg(pin_dir).args(flags);
         let output = create(&directory.join(OUTPUT))?;
-        Self::launch(command, directory, output.into())
+        Self::launch(command, directory, output.into(), ANY_PORT)
+    }
+
+    /// As [`Self::start`], with everything but the address prepared by the caller.
+    pub(crate) fn start_at(
+        command: Command,
+        directory: &Path,
+        address: SocketAddr,
+    ) -> Result<Self, String> {
+        let output = create(&directory.join(OUTPUT))?;
+        Self::launch(command, directory, output.into(), &address.to_string())
     }
 
     /// As [`Self::start`], with a command prepared by the caller.
@@ -65,15 +76,20 @@ impl Daemon {
         stdout: Stdio,
     ) -> Result<Self, String> {
         command.arg("--no-pin");
-        Self::launch(command, directory, stdout)
+        Self::launch(command, directory, stdout, ANY_PORT)
     }
 
-    fn launch(mut command: Command, directory: &Path, stdout: Stdio) -> Result<Self, String> {
+    fn launch(
+        mut command: Command,
+        directory: &Path,
+        stdout: Stdio,
+        address: &str,
+    ) -> Result<Self, String> {
         let log = directory.join("daemon.log");
         // SAFETY: between fork and exec only prctl(2) runs, which takes no pointer here.
         unsafe { command.pre_exec(end_with_parent) };
         let mut child = command
-            .args(["--listen", "127.0.0.1:0", "--output", "json"])
+            .args(["--listen", address, "--output", "json"])
             .args(["--history", "5000"])
             .stdin(Stdio::null())
             .stdout(stdout)
@@ -118,6 +134,10 @@ impl Daemon {
         http::get(self.address, path).unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where it serves.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -148,10 +168,6 @@ impl Daemon {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
             .collect()
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Kills it as nobody can prepare for; what it has written is left.

@@ -1,6 +1,7 @@
 //! The scenarios, in the order in which they run.
 
 mod dashboard;
+mod down;
 mod group;
 mod lowest;
 mod machine;
@@ -15,6 +16,7 @@ mod scraped;
 mod shared;
 mod single;
 mod start;
+mod state;
 mod storm;
 mod stuck;
 mod trigger;
@@ -105,6 +107,14 @@ pub(crate) const ALL: &[Scenario] = &[
         pins::held::holder_stays,
     ),
     any("pins: unpin", pins::held::unpin),
+    any("down: killed and deleted", down::tombstone),
+    any("down: increase", down::increase),
+    any("down: state lost", down::state_lost),
+    any("state goes on", state::goes_on),
+    any("state of another boot", state::another_boot),
+    any("state of no use", state::unusable),
+    any("state on a full disk", state::full_for_a_while),
+    any("counters tell what no hook saw", state::counters_tell),
     any("stop", start::stop),
     any("no privileges", start::no_privileges),
     any("least privilege", privileges::least_privilege),

@@ -26,6 +26,9 @@ pub fn line(record: &Record, zone: &TimeZone) -> String {
         process(kill),
     ];
     parts.extend(role(kill.role).map(str::to_owned));
+    if kill.victim.is_unknown() {
+        parts.push("seen in the container's counters only".into());
+    }
     parts.extend(sizes(&kill.victim));
     parts.push(limit(record));
     parts.extend(trigger(kill));
@@ -89,10 +92,12 @@ fn process(kill: &Kill) -> String {
     )
 }
 
+/// `?` for a victim of which nothing is known.
 pub(crate) fn named(comm: Option<&str>, pid: u32) -> String {
-    match comm {
-        Some(comm) => format!("{comm}[{pid}]"),
-        None => format!("pid {pid}"),
+    match (comm, pid) {
+        (Some(comm), _) => format!("{comm}[{pid}]"),
+        (None, 0) => "?".to_owned(),
+        (None, _) => format!("pid {pid}"),
     }
 }
 

@@ -28,12 +28,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// A bpffs of this test's own, gone on drop with all that is pinned in it.
-struct Bpffs {
+pub(super) struct Bpffs {
     mount: tempfile::TempDir,
 }
 
 impl Bpffs {
-    fn mount() -> Self {
+    pub(super) fn mount() -> Self {
         let mount = tempfile::tempdir().unwrap();
         let target = c_string(mount.path());
         // SAFETY: the strings end with a NUL and outlive the call; there is no data.
@@ -50,7 +50,7 @@ impl Bpffs {
         Self { mount }
     }
 
-    fn pin_dir(&self) -> PathBuf {
+    pub(super) fn pin_dir(&self) -> PathBuf {
         self.mount.path().join("oom-probe")
     }
 }

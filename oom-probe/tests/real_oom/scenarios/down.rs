@@ -1,0 +1,179 @@
+//! Kills of a time without a daemon, where hooks and ring are pinned: whose they are, and what a
+//! Prometheus sees of them.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hog::cgroup::Cgroup;
+use oom_probe::labels::Attribution;
+
+use super::LIMIT;
+use super::pins::Bpffs;
+use crate::apiserver::{
+    ApiServer,
+    pods::{container_id, pod, uid},
+};
+use crate::daemon::Daemon;
+use crate::kubelet::{Class, Driver, Runtime};
+use crate::prometheus::{self, Config, Format, Prometheus, Scrape};
+use crate::world::{Running, World};
+
+const NODE: &str = "node-1";
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(10);
+const KILLS: &str = r#"oom_probe_container_oom_kills_total{pod="cart",container="app"}"#;
+
+/// A node with one pod, and daemons that come and go at one address.
+struct Node<'w> {
+    world: &'w World,
+    server: ApiServer,
+    bpffs: Bpffs,
+    scratch: tempfile::TempDir,
+    address: SocketAddr,
+    app: Cgroup,
+}
+
+impl<'w> Node<'w> {
+    fn new(world: &'w World) -> Self {
+        let server = ApiServer::start();
+        server.apply(&pod("cart", 1).running("app", 1));
+        let driver = Driver::Cgroupfs;
+        let pod = driver.pod(Class::Burstable, &uid(1));
+        let container = driver.container(Runtime::Containerd, &container_id(1));
+        // Free a moment ago, and nobody else asks for it.
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        Self {
+            world,
+            server,
+            bpffs: Bpffs::mount(),
+            scratch: tempfile::tempdir().unwrap(),
+            address: address.unwrap(),
+            app: world.limited(&format!("{pod}/{container}"), LIMIT),
+        }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.scratch.path().join("state")
+    }
+
+    fn start(&self) -> Daemon {
+        let mut command = Command::new(&self.world.programs().oom_probe);
+        command
+            .args(["run", "--kubernetes", "on", "--node", NODE, "--pin-dir"])
+            .arg(self.bpffs.pin_dir())
+            .arg("--state-dir")
+            .arg(self.state())
+            .env("KUBECONFIG", self.server.kubeconfig(self.scratch.path()));
+        Daemon::start_at(command, self.scratch.path(), self.address).unwrap()
+    }
+
+    fn dies(&self) {
+        let hog = self.world.hog(&["grow", "--interval", "0"]);
+        Running::start(&self.app, hog).end().killed();
+    }
+}
+
+fn until(daemon: &Daemon, what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "never: {what}\n{}", daemon.log());
+        thread::sleep(PAUSE);
+    }
+}
+
+/// The value of the container's series; absent where it is not there.
+fn counted(daemon: &Daemon) -> Option<u64> {
+    let metrics = daemon.metrics();
+    let labels = [r#"pod="cart""#.to_owned(), r#"container="app""#.to_owned()];
+    let name = "oom_probe_container_oom_kills_total";
+    (metrics.count(name, &labels) > 0).then(|| metrics.sum(name, &labels))
+}
+
+/// A pod is killed and deleted while the daemon is down.
+pub(crate) fn tombstone(world: &World) -> String {
+    let node = Node::new(world);
+    let daemon = node.start();
+    until(&daemon, "the pod is known", || counted(&daemon) == Some(0));
+    drop(daemon);
+    node.dies();
+    node.server.delete(&pod("cart", 1).running("app", 1));
+    let daemon = node.start();
+    until(&daemon, "the kill", || !daemon.kills(None).is_empty());
+    let kills = daemon.kills(None);
+    assert_eq!(kills.len(), 1);
+    assert_eq!(kills[0].attribution, Attribution::Tombstone);
+    let of = kills[0].pod.as_ref().unwrap();
+    let name = (of.name.as_deref(), of.container.as_deref());
+    assert_eq!(name, (Some("cart"), Some("app")));
+    let metrics = daemon.metrics();
+    assert_eq!(metrics.value("oom_probe_drained_kills_total"), 1);
+    assert_eq!(metrics.value("oom_probe_capture_duration_seconds_count"), 0);
+    assert_eq!(counted(&daemon), Some(1), "kept though the pod is gone");
+    "the name of a pod that is gone".to_owned()
+}
+
+/// Value 1, SIGKILL, one kill while down, restart: an increase of 1.
+pub(crate) fn increase(world: &World) -> String {
+    if let Err(reason) = prometheus::available() {
+        return crate::harness::skipped(&reason);
+    }
+    let node = Node::new(world);
+    let daemon = node.start();
+    let prometheus = Prometheus::start(&Config {
+        scrapes: vec![Scrape::of("node", node.address, Format::Text)],
+        ..Config::default()
+    });
+    prometheus.until(&format!("{KILLS} == 0"), |samples| samples.len() == 1);
+    node.dies();
+    prometheus.until(&format!("{KILLS} == 1"), |samples| samples.len() == 1);
+    let since = Instant::now();
+    prometheus.scraped("node");
+    drop(daemon);
+    node.dies();
+    let daemon = node.start();
+    prometheus.until(&format!("{KILLS} == 2"), |samples| samples.len() == 1);
+    // Enough samples for the extrapolation to be less than a half.
+    for _ in 0..5 {
+        prometheus.scraped("node");
+    }
+    // From the last sample before the kill on.
+    let window = since.elapsed().as_millis();
+    let increase = prometheus.query(&format!("round(increase({KILLS}[{window}ms]))"));
+    assert_eq!(increase[0].value, 1.0, "{increase:?}\n{}", daemon.log());
+    let resets = prometheus.query(&format!("resets({KILLS}[10m])"));
+    assert_eq!(resets[0].value, 0.0, "{resets:?}");
+    "1 of 1".to_owned()
+}
+
+/// The state is lost: the kill waits until its series has been seen at 0.
+pub(crate) fn state_lost(world: &World) -> String {
+    let node = Node::new(world);
+    let daemon = node.start();
+    until(&daemon, "the pod is known", || counted(&daemon) == Some(0));
+    drop(daemon);
+    node.dies();
+    fs::remove_dir_all(node.state()).unwrap();
+    let daemon = node.start();
+    // Each look at the metrics is a scrape.
+    let mut first = None;
+    let deadline = Instant::now() + PATIENCE;
+    while first.is_none() {
+        assert!(Instant::now() < deadline, "{}", daemon.log());
+        first = counted(&daemon);
+    }
+    assert_eq!(first, Some(0), "{}", daemon.log());
+    until(&daemon, "the kill is counted", || {
+        counted(&daemon) == Some(1)
+    });
+    assert_eq!(daemon.kills(None).len(), 1);
+    // It was kept while it waited, and is not counted again.
+    drop(daemon);
+    let daemon = node.start();
+    until(&daemon, "the series is back", || counted(&daemon).is_some());
+    assert_eq!(counted(&daemon), Some(1));
+    "counted after a scrape at 0".to_owned()
+}

@@ -1,0 +1,308 @@
+//! What is kept over a restart, and what becomes of it where it cannot be.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hog::cgroup::Cgroup;
+use oom_probe::kill::Record;
+use oom_probe::labels::Attribution;
+
+use super::{CONTAINER, LIMIT, POD};
+use crate::case::shown;
+use crate::daemon::Daemon;
+use crate::world::{Running, World};
+
+const PATIENCE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Everything that a daemon leaves, but for what it captures with.
+struct Home {
+    scratch: tempfile::TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self {
+            scratch: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.scratch.path().join("state")
+    }
+
+    fn start(&self, world: &World) -> Daemon {
+        self.start_with(world, &self.state())
+    }
+
+    fn start_with(&self, world: &World, state: &Path) -> Daemon {
+        let state = state.display().to_string();
+        let flags = ["--kubernetes", "off", "--state-dir", &state];
+        Daemon::start(&world.programs().oom_probe, self.scratch.path(), &flags).unwrap()
+    }
+}
+
+fn dies(world: &World, cgroup: &Cgroup) -> u32 {
+    let hog = world.hog(&["grow", "--interval", "0"]);
+    Running::start(cgroup, hog).end().killed().pid
+}
+
+/// The records of victims in that cgroup, once there are so many.
+fn kills_in(daemon: &Daemon, cgroup: &Cgroup, count: usize) -> Vec<Record> {
+    let name = cgroup.directory().file_name().unwrap().to_str().unwrap();
+    let in_it = |record: &Record| {
+        let path = record.kill.cgroup.as_ref().and_then(|at| at.path.as_ref());
+        path.is_some_and(|path| path.ends_with(name))
+    };
+    let mut kills = Vec::new();
+    until("the kills", || {
+        kills = daemon.kills(None);
+        kills.retain(in_it);
+        kills.len() >= count
+    });
+    assert_eq!(kills.len(), count, "{}", shown(&kills));
+    kills
+}
+
+/// Waits until something is so.
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}: not in {PATIENCE:?}");
+        thread::sleep(PAUSE);
+    }
+}
+
+fn total(daemon: &Daemon) -> u64 {
+    daemon.metrics().sum("oom_probe_kills_total", &[])
+}
+
+fn recovered(daemon: &Daemon) -> u64 {
+    let label = [r#"result="recovered""#.to_owned()];
+    let metrics = daemon.metrics();
+    metrics.sum("oom_probe_attributions_total", &label)
+}
+
+/// By SIGKILL and by SIGTERM: counters go on, and so does the history.
+pub(crate) fn goes_on(world: &World) -> String {
+    let home = Home::new();
+    let cgroup = world.limited("goes-on", LIMIT);
+    let daemon = home.start(world);
+    let first = dies(world, &cgroup);
+    kills_in(&daemon, &cgroup, 1);
+    let (before, records) = (total(&daemon), daemon.kills(None));
+    // SIGKILL.
+    drop(daemon);
+    let daemon = home.start(world);
+    assert_eq!(total(&daemon), before);
+    assert_eq!(daemon.kills(None), records);
+    assert!(
+        daemon.written().is_empty(),
+        "what was told is not told again"
+    );
+    let second = dies(world, &cgroup);
+    kills_in(&daemon, &cgroup, 2);
+    let before = total(&daemon);
+    let (status, log) = daemon.stop();
+    assert!(status.success(), "{log}");
+    let daemon = home.start(world);
+    assert_eq!(total(&daemon), before);
+    let pids = kills_in(&daemon, &cgroup, 2).into_iter();
+    let pids: Vec<_> = pids.map(|record| record.kill.victim.pid).collect();
+    assert_eq!(pids, [first, second]);
+    "counters and history over SIGKILL and SIGTERM".to_owned()
+}
+
+/// Without anything that captures meanwhile, the cgroup's own counters tell.
+pub(crate) fn counters_tell(world: &World) -> String {
+    let home = Home::new();
+    let cgroup = world.limited(&format!("{POD}/{CONTAINER}"), LIMIT);
+    let daemon = home.start(world);
+    dies(world, &cgroup);
+    kills_in(&daemon, &cgroup, 1);
+    let before = total(&daemon);
+    drop(daemon);
+    for _ in 0..2 {
+        dies(world, &cgroup);
+    }
+    let daemon = home.start(world);
+    let kills = kills_in(&daemon, &cgroup, 3);
+    for kill in &kills[1..] {
+        assert_eq!(kill.attribution, Attribution::Recovered, "{kill:?}");
+        assert!(kill.kill.victim.is_unknown());
+    }
+    assert_eq!((recovered(&daemon), total(&daemon)), (2, before + 2));
+    let unaccounted = daemon.metrics().value("oom_probe_unaccounted_kills");
+    assert_eq!(unaccounted, 0, "they are not this daemon's to account for");
+    // Not again, however it ends.
+    drop(daemon);
+    let daemon = home.start(world);
+    assert_eq!((recovered(&daemon), total(&daemon)), (2, before + 2));
+    dies(world, &cgroup);
+    let kills = kills_in(&daemon, &cgroup, 4);
+    assert_eq!(kills[3].attribution, Attribution::Unresolved);
+    daemon.stop();
+    let daemon = home.start(world);
+    assert_eq!((recovered(&daemon), total(&daemon)), (2, before + 3));
+    "2 of 2 while nothing was hooked, each once".to_owned()
+}
+
+/// A state of another boot: its counters and its kills are kept, whoever had not been seen to end
+/// has ended.
+pub(crate) fn another_boot(world: &World) -> String {
+    let home = Home::new();
+    let cgroup = world.limited(&format!("{POD}/{CONTAINER}"), LIMIT);
+    let daemon = home.start(world);
+    dies(world, &cgroup);
+    kills_in(&daemon, &cgroup, 1);
+    let (before, records) = (total(&daemon), daemon.kills(None));
+    let (status, log) = daemon.stop();
+    assert!(status.success(), "{log}");
+    for entry in fs::read_dir(home.state()).unwrap() {
+        rewrite(&entry.unwrap().path(), |header| {
+            let boot = header.split(r#""boot":""#).nth(1).unwrap();
+            let boot = &boot[..36];
+            header.replace(boot, "00000000-0000-4000-8000-000000000000")
+        });
+    }
+    // The kernel counts on from 0 at boot; here from where it was.
+    dies(world, &cgroup);
+    let daemon = home.start(world);
+    assert!(
+        daemon.log().contains("of an earlier boot"),
+        "{}",
+        daemon.log()
+    );
+    assert_eq!(total(&daemon), before);
+    assert_eq!(daemon.kills(None), records);
+    assert_eq!(recovered(&daemon), 0);
+    "counters and history, no cgroups".to_owned()
+}
+
+/// Changes the first frame of a file.
+fn rewrite(path: &Path, change: impl Fn(&str) -> String) {
+    let text = fs::read_to_string(path).unwrap();
+    let (header, rest) = text.split_once('\n').unwrap();
+    let mut bytes = Vec::new();
+    oom_probe::state::frame::push(&mut bytes, change(&header[18..]).as_bytes());
+    bytes.extend_from_slice(rest.as_bytes());
+    fs::write(path, bytes).unwrap();
+}
+
+/// What cannot be read, or not be written, is told once, and kills are captured all the same.
+pub(crate) fn unusable(world: &World) -> String {
+    let cgroup = world.limited("unusable", LIMIT);
+    let mut killed = 0;
+    let mut captures = |home: &Home, state: &Path, says: &str| {
+        let daemon = home.start_with(world, state);
+        let before = total(&daemon);
+        dies(world, &cgroup);
+        dies(world, &cgroup);
+        until("the kills", || total(&daemon) == before + 2);
+        killed += 2;
+        let (status, log) = daemon.stop();
+        assert!(status.success(), "{log}");
+        let told: Vec<_> = log.lines().filter(|line| line.contains(says)).collect();
+        assert_eq!(told.len(), 1, "{says}: {log}");
+    };
+    let home = Home::new();
+    drop(home.start(world));
+    let snapshot = home.state().join("snapshot");
+    let whole = fs::read(&snapshot).unwrap();
+    fs::write(&snapshot, &whole[..whole.len() / 2]).unwrap();
+    captures(&home, &home.state(), "snapshot: its end is missing");
+    let mut changed = fs::read(&snapshot).unwrap();
+    changed[40] ^= 1;
+    fs::write(&snapshot, changed).unwrap();
+    captures(&home, &home.state(), "snapshot: it is damaged");
+    rewrite(&snapshot, |header| {
+        header.replace(r#""version":1"#, r#""version":2"#)
+    });
+    captures(&home, &home.state(), "it is of version 2");
+    assert!(home.state().join("snapshot.unusable").exists());
+
+    let full = Mount::tmpfs(home.scratch.path().join("full"), "size=4096");
+    captures(&home, &full.0, "No space left on device");
+    let readable = Mount::tmpfs(home.scratch.path().join("readable"), "size=1048576");
+    drop(home.start_with(world, &readable.0));
+    readable.make_read_only();
+    captures(&home, &readable.0, "Read-only file system");
+    let file = home.scratch.path().join("file");
+    fs::write(&file, "").unwrap();
+    captures(&home, &file, "nothing is kept over a restart");
+    format!("{killed} kills beside seven states of no use")
+}
+
+/// Space comes back: so does the state, with everything that was counted meanwhile.
+pub(crate) fn full_for_a_while(world: &World) -> String {
+    let home = Home::new();
+    let cgroup = world.limited("full", LIMIT);
+    let disk = Mount::tmpfs(home.scratch.path().join("disk"), "size=65536");
+    let daemon = home.start_with(world, &disk.0);
+    let stuffing = disk.0.join("stuffing");
+    // More than there is: what fits is written.
+    let _full = fs::write(&stuffing, vec![0; 1 << 20]).unwrap_err();
+    // The journal's own page takes the first ones.
+    let mut killed = 0;
+    until("the trouble is told", || {
+        dies(world, &cgroup);
+        killed += 1;
+        kills_in(&daemon, &cgroup, killed);
+        daemon.log().contains("No space left on device")
+    });
+    fs::remove_file(stuffing).unwrap();
+    let before = total(&daemon);
+    let (status, log) = daemon.stop();
+    assert!(status.success(), "{log}");
+    assert!(log.contains("the state is written again"), "{log}");
+    let daemon = home.start_with(world, &disk.0);
+    assert_eq!(total(&daemon), before);
+    kills_in(&daemon, &cgroup, killed);
+    format!("{killed} kills, of which the journal had room for a few")
+}
+
+/// A file system of this test's own, unmounted on drop.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn tmpfs(directory: PathBuf, options: &str) -> Self {
+        fs::create_dir(&directory).unwrap();
+        mount(&directory, 0, options);
+        Self(directory)
+    }
+
+    fn make_read_only(&self) {
+        mount(&self.0, libc::MS_REMOUNT | libc::MS_RDONLY, "");
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let target = path(&self.0);
+        // SAFETY: the path is a C string that lives until the call returns.
+        unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+fn mount(target: &Path, flags: libc::c_ulong, options: &str) {
+    let (target, options) = (path(target), CString::new(options).unwrap());
+    // SAFETY: all pointers are C strings that live until the call returns.
+    let mounted = unsafe {
+        libc::mount(
+            c"tmpfs".as_ptr(),
+            target.as_ptr(),
+            c"tmpfs".as_ptr(),
+            flags,
+            options.as_ptr().cast(),
+        )
+    };
+    assert_eq!(mounted, 0, "{}", io::Error::last_os_error());
+}
+
+fn path(path: &Path) -> CString {
+    CString::new(path.to_str().unwrap()).unwrap()
+}
