@@ -16,6 +16,9 @@ use crate::{
 /// No cgroup has it: that of a level whose directory was gone when its path was read from `/proc`.
 const UNKNOWN_ID: u64 = 0;
 
+/// No process is larger: more bytes than any address space has.
+const LARGEST: u64 = 1 << 60;
+
 /// What is the same for every kill of this machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -113,9 +116,13 @@ impl Machine {
             .unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// Bytes of a number of pages; per-CPU counters may be a little below 0.
+    /// Bytes of a number of pages; per-CPU counters may be a little below 0. Whatever a record
+    /// says, some of them can be added.
     fn bytes(&self, pages: i64) -> u64 {
-        u64::try_from(pages).unwrap_or(0) * self.page_size
+        let bytes = u64::try_from(pages)
+            .unwrap_or(0)
+            .saturating_mul(self.page_size);
+        bytes.min(LARGEST)
     }
 
     fn victim(&self, body: &Body, kind: VictimKind) -> Victim {
@@ -136,7 +143,8 @@ impl Machine {
             swap_bytes: rss(2),
             shmem_rss_bytes: rss(3),
             pgtables_bytes: has(valid::PGTABLES).then_some(victim.pgtables_bytes),
-            total_vm_bytes: has(valid::TOTAL_VM).then(|| victim.total_vm * self.page_size),
+            total_vm_bytes: has(valid::TOTAL_VM)
+                .then(|| victim.total_vm.saturating_mul(self.page_size)),
             pid_ns: has(valid::PID_NS).then_some(PidNamespace {
                 level: victim.pid_ns_level,
                 inum: victim.pid_ns_inum,
@@ -158,8 +166,8 @@ impl Machine {
             path: path(task.path, body.flags & flag::NAMELESS != 0),
             version: (body.valid & valid::HIERARCHY != 0)
                 .then_some(if body.flags & flag::V2 != 0 { 2 } else { 1 }),
-            usage_bytes: limited.map(|at| at.usage * self.page_size),
-            limit_bytes: limited.map(|at| at.max * self.page_size),
+            usage_bytes: limited.map(|at| at.usage.saturating_mul(self.page_size)),
+            limit_bytes: limited.map(|at| at.max.saturating_mul(self.page_size)),
         })
     }
 
@@ -172,11 +180,13 @@ impl Machine {
         };
         Some(Domain {
             path: from(memcg.id),
-            usage_bytes: memcg.usage.map(|pages| pages * self.page_size),
+            usage_bytes: memcg
+                .usage
+                .map(|pages| pages.saturating_mul(self.page_size)),
             limit_bytes: memcg
                 .max
                 .filter(|max| *max < self.unlimited())
-                .map(|pages| pages * self.page_size),
+                .map(|pages| pages.saturating_mul(self.page_size)),
             group: found.group_known.then_some(found.group.is_some()),
             group_path: found.group.and_then(from),
         })

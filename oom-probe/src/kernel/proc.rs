@@ -140,7 +140,7 @@ fn fill_status(body: &mut Body, status: &Status, pid_ns: Option<u32>, page_size:
     }
     // Gone together with the mm.
     if let Some(sizes) = status.sizes {
-        let pages = |kib: u64| kib * 1024 / page_size;
+        let pages = |kib: u64| kib.saturating_mul(1024) / page_size.max(1);
         let Sizes {
             total,
             anon,
@@ -151,7 +151,7 @@ fn fill_status(body: &mut Body, status: &Status, pid_ns: Option<u32>, page_size:
         } = sizes;
         victim.total_vm = pages(total);
         victim.rss = [file, anon, swap, shmem].map(|kib| pages(kib) as i64);
-        victim.pgtables_bytes = pgtables * 1024;
+        victim.pgtables_bytes = pgtables.saturating_mul(1024);
         body.valid |= valid::TOTAL_VM | valid::RSS | valid::PGTABLES;
     }
 }

@@ -1,6 +1,7 @@
 //! Walks from a struct to a member along a path written as in C.
 
 use super::Missing;
+use crate::escape::escape;
 use crate::kernel::btf::{Btf, Kind, Type, TypeId};
 
 /// Where a path leads.
@@ -139,6 +140,6 @@ impl<'a> Walker<'a> {
 fn name_of(btf: &Btf, found: Type<'_>) -> String {
     match btf.name(found.name) {
         Ok(b"") | Err(_) => format!("an unnamed {:?}", found.kind),
-        Ok(name) => String::from_utf8_lossy(name).into_owned(),
+        Ok(name) => escape(name),
     }
 }
