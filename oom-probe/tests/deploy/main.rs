@@ -9,6 +9,7 @@ mod bpffs;
 mod chart;
 mod copies;
 mod dashboard;
+mod flags;
 mod objects;
 mod privileges;
 mod programs;
