@@ -56,7 +56,7 @@ const EXPECTED: &[(&str, Expect)] = &[
     ("Memory and limit", Expect::BothPods),
     ("Memory in % of the limit", Expect::BothPods),
     ("Last victims", Expect::BothPods),
-    ("A limit that would fit", Expect::BothPods),
+    ("Right-sizing", Expect::BothPods),
     ("Kills by node and limit", Expect::Label("node", NODE)),
     (
         "Kills by whose process it was",
