@@ -31,34 +31,43 @@ fn containers() -> Vec<(String, Value)> {
     containers
 }
 
+/// What a container's variables come to as flags of its command.
+fn as_flags(command: &str, container: &Value) -> Vec<String> {
+    let cli = Cli::command();
+    let command = cli.find_subcommand(command).expect("it is a command");
+    let variables = container["env"].as_array().into_iter().flatten();
+    variables
+        .map(|variable| {
+            let name = variable["name"].as_str().expect("a variable has a name");
+            let argument = command
+                .get_arguments()
+                .find(|argument| argument.get_env().is_some_and(|env| env == name))
+                .unwrap_or_else(|| panic!("{name} is no variable of this command"));
+            let long = argument.get_long().expect("flags have long names");
+            // What comes from the downward API is a name.
+            let value = variable["value"].as_str().unwrap_or("node-1");
+            format!("--{long}={value}")
+        })
+        .collect()
+}
+
 #[test]
-fn every_flag_in_the_manifests_is_one_of_the_daemon() {
+fn the_daemon_takes_every_flag_and_variable_in_the_manifests() {
     for (file, container) in containers() {
         let arguments: Vec<_> = container["args"]
             .as_array()
             .expect("each container says what to do")
             .iter()
-            .map(|argument| argument.as_str().expect("an argument is text"))
+            .map(|argument| argument.as_str().expect("an argument is text").to_owned())
             .collect();
-        let all = ["oom-probe"].iter().chain(&arguments);
-        if let Err(error) = Cli::try_parse_from(all) {
-            panic!("{file}: {arguments:?}: {error}");
-        }
-    }
-}
-
-#[test]
-fn every_variable_in_the_manifests_is_one_of_the_daemon() {
-    let command = Cli::command();
-    let known: Vec<_> = command
-        .get_subcommands()
-        .flat_map(clap::Command::get_arguments)
-        .filter_map(|argument| argument.get_env()?.to_str())
-        .collect();
-    for (file, container) in containers() {
-        for variable in container["env"].as_array().into_iter().flatten() {
-            let name = variable["name"].as_str().expect("a variable has a name");
-            assert!(known.contains(&name), "{file}: {name} is none of {known:?}");
+        let variables = as_flags(&arguments[0], &container);
+        let all = ["oom-probe".to_owned()]
+            .into_iter()
+            .chain(arguments)
+            .chain(variables);
+        let all: Vec<_> = all.collect();
+        if let Err(error) = Cli::try_parse_from(&all) {
+            panic!("{file}: {all:?}: {error}");
         }
     }
 }
