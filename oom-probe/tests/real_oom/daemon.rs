@@ -49,6 +49,11 @@ impl Daemon {
     ) -> Result<Self, String> {
         let mut command = Command::new(program);
         command.args(["run", "--pin-dir"]).arg(pin_dir).args(flags);
+        Self::start_pinned_as(command, directory)
+    }
+
+    /// As [`Self::start_pinned`], with a command prepared by the caller.
+    pub(crate) fn start_pinned_as(command: Command, directory: &Path) -> Result<Self, String> {
         let output = create(&directory.join(OUTPUT))?;
         Self::launch(command, directory, output.into(), ANY_PORT)
     }

@@ -96,6 +96,7 @@ pub(crate) const ALL: &[Scenario] = &[
         "pins: another record version",
         pins::upgrade::another_version,
     ),
+    any("pins: plain tracepoint", pins::lowest::plain_tracepoint),
     any("pins: a hook is gone", pins::broken::hook_gone),
     any("pins: foreign maps", pins::broken::foreign_maps),
     any("pins: wiped", pins::broken::wiped),

@@ -93,7 +93,7 @@ pub(crate) fn plain_tracepoint(world: &World) -> String {
 }
 
 /// Lets the command see an empty file, made at `nothing`, where the kernel's types are.
-fn without_btf(command: &mut Command, nothing: &Path) {
+pub(super) fn without_btf(command: &mut Command, nothing: &Path) {
     fs::write(nothing, "").unwrap();
     let nothing = CString::new(nothing.as_os_str().as_bytes()).unwrap();
     let hide = move || {

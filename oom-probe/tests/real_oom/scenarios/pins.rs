@@ -2,6 +2,7 @@
 
 pub(super) mod broken;
 pub(super) mod held;
+pub(super) mod lowest;
 pub(super) mod outage;
 pub(super) mod upgrade;
 
