@@ -151,6 +151,14 @@ pub struct Settings {
     pub names: u32,
     /// Offset of `pid` in the plain tracepoint `oom:mark_victim`, or [`ABSENT`].
     pub tracepoint_pid: u32,
+    /// Offset of `sig` in the plain tracepoint `signal:signal_generate`, or [`ABSENT`].
+    pub signal_sig: u32,
+    /// Offset of `code` there, or [`ABSENT`].
+    pub signal_code: u32,
+    /// Offset of `pid` there, or [`ABSENT`].
+    pub signal_pid: u32,
+    /// 1 where `bpf_probe_read_kernel` may be used by programs that get no task.
+    pub probe_reads: u32,
     /// [`ABI_VERSION`](crate::ABI_VERSION) for the header of each record.
     pub version: u32,
     /// The generation of these programs: they record while the ledger has the same.
@@ -158,4 +166,4 @@ pub struct Settings {
 }
 
 const _: () = assert!(size_of::<Offsets>() == 4 * Offsets::NAMES.len());
-const _: () = assert!(size_of::<Settings>() == 24);
+const _: () = assert!(size_of::<Settings>() == 40);

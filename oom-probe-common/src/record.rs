@@ -116,6 +116,9 @@ pub mod valid {
     pub const HIERARCHY: u64 = 1 << 17;
     /// Every field that a whole record has.
     pub const ALL: u64 = (1 << 18) - 1;
+    /// No field: the current task was exiting itself when it had a thread marked. Only where it
+    /// could be read ([`kind::MARK_TID`](super::kind::MARK_TID)).
+    pub const TRIGGER_EXITING: u64 = 1 << 18;
 }
 
 /// Bits of `Body::flags`.

@@ -13,6 +13,10 @@ pub(crate) static SETTINGS: Settings = Settings {
     whole_signals: 0,
     names: 1,
     tracepoint_pid: oom_probe_common::offsets::ABSENT,
+    signal_sig: oom_probe_common::offsets::ABSENT,
+    signal_code: oom_probe_common::offsets::ABSENT,
+    signal_pid: oom_probe_common::offsets::ABSENT,
+    probe_reads: 0,
     version: oom_probe_common::ABI_VERSION as u32,
     generation: 0,
 };

@@ -16,11 +16,14 @@ use oom_probe_common::{
 use crate::{
     cgroup,
     emit::{Wake, header, submit},
-    globals::setting,
+    globals::{offset, setting},
     maps::{Buffer, LastMark, Scratch, count, is_live, scratch, set_last_mark},
     read::{Address, Direct, Probe, Read},
     task,
 };
+
+/// `PF_EXITING` of include/linux/sched.h.
+pub(crate) const PF_EXITING: u32 = 0x4;
 
 /// Where the tracepoint hands over the task. Minimum kernel: 5.8 (ring buffer).
 #[raw_tracepoint(tracepoint = "mark_victim")]
@@ -40,7 +43,10 @@ fn mark_tp_btf(ctx: BtfTracePointContext) -> u32 {
 /// Where the tracepoint hands over a pid: the signal hook has told the rest.
 #[raw_tracepoint(tracepoint = "mark_victim")]
 fn mark_raw_tp_pid(ctx: RawTracePointContext) -> u32 {
-    marked_thread(ctx.arg(0), hook::RAW_TP);
+    let exiting = setting!(probe_reads) == 1
+        && Probe::member::<u32>(Probe::current(), offset!(task_flags)).value & PF_EXITING != 0;
+    let trigger = if exiting { valid::TRIGGER_EXITING } else { 0 };
+    marked_thread(ctx.arg(0), trigger, hook::RAW_TP);
     0
 }
 
@@ -50,36 +56,42 @@ fn mark_tracepoint(ctx: TracePointContext) -> u32 {
     let offset = setting!(tracepoint_pid) as usize;
     // SAFETY: the offset is that of a field of this tracepoint.
     if let Ok(tid) = unsafe { ctx.read_at(offset) } {
-        marked_thread(tid, hook::TRACEPOINT);
+        marked_thread(tid, 0, hook::TRACEPOINT);
     }
     0
 }
 
 #[inline(always)]
-fn marked_thread(tid: u32, hook: u8) {
+fn marked_thread(tid: u32, trigger: u64, hook: u8) {
     if !is_live() {
         return;
     }
     count(Count::Marks);
-    let record = TidRecord {
-        header: header(kind::MARK_TID, hook, size_of::<TidRecord>()),
-        target: Target {
-            valid: valid::IDS,
-            tgid: 0,
-            tid,
-            start_time_ns: 0,
-            mm: 0,
-        },
-    };
-    let len = size_of::<TidRecord>() as u64;
+    let record = thread(kind::MARK_TID, tid, trigger, hook);
+    let len = size_of::<ThreadRecord>() as u64;
     let data = (&raw const record).cast();
     submit(data, len, Wake::Now, Count::DroppedMarks);
 }
 
 #[repr(C)]
-struct TidRecord {
+pub(crate) struct ThreadRecord {
     header: Header,
     target: Target,
+}
+
+/// A record of that kind with no more than a thread id.
+#[inline(always)]
+pub(crate) fn thread(kind: u8, tid: u32, more: u64, hook: u8) -> ThreadRecord {
+    ThreadRecord {
+        header: header(kind, hook, size_of::<ThreadRecord>()),
+        target: Target {
+            valid: valid::IDS | more,
+            tgid: 0,
+            tid,
+            start_time_ns: 0,
+            mm: 0,
+        },
+    }
 }
 
 #[inline(always)]

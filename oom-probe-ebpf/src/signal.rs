@@ -6,8 +6,8 @@
 
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
-    macros::{btf_tracepoint, raw_tracepoint},
-    programs::{BtfTracePointContext, RawTracePointContext},
+    macros::{btf_tracepoint, raw_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use oom_probe_common::{
     ledger::Count,
@@ -18,7 +18,7 @@ use crate::{
     emit::{Wake, header, submit},
     globals::{offset, setting},
     maps::{Buffer, count, is_live, last_mark, scratch},
-    mark,
+    mark::{self, PF_EXITING, ThreadRecord},
     read::{Address, Direct, Probe, Read},
     task,
 };
@@ -27,9 +27,9 @@ const SIGKILL: u32 = 9;
 /// `SEND_SIG_PRIV` of include/linux/sched/signal.h: the kernel itself is the sender. The value
 /// stands for a pointer and is never followed.
 const SEND_SIG_PRIV: u64 = 1;
-/// `PF_EXITING` of include/linux/sched.h. A dying init of a PID namespace kills its children
-/// (kernel/pid_namespace.c `zap_pid_ns_processes`): none of the OOM killer's business.
-const PF_EXITING: u32 = 0x4;
+/// `SI_KERNEL` of include/uapi/asm-generic/siginfo.h: what the plain tracepoint shows as the code
+/// where the kernel itself is the sender (include/trace/events/signal.h `TP_STORE_SIGINFO`).
+const SI_KERNEL: u32 = 0x80;
 
 /// Minimum kernel: 5.8.
 #[raw_tracepoint(tracepoint = "signal_generate")]
@@ -49,6 +49,26 @@ fn signal_tp_btf(ctx: BtfTracePointContext) -> u32 {
     0
 }
 
+/// Where only plain tracepoints are to be had: the thread that the signal goes to, at the offsets
+/// that the `format` gives. Whether the sender is dying itself cannot be seen here.
+#[tracepoint(category = "signal", name = "signal_generate")]
+fn signal_tracepoint(ctx: TracePointContext) -> u32 {
+    // SAFETY: the offsets are those of fields of this tracepoint, each of four bytes.
+    let field = |offset: u32| unsafe { ctx.read_at::<u32>(offset as usize) };
+    if is_live()
+        && field(setting!(signal_sig)) == Ok(SIGKILL)
+        && field(setting!(signal_code)) == Ok(SI_KERNEL)
+        && let Ok(tid) = field(setting!(signal_pid))
+    {
+        count(Count::Signals);
+        let record = mark::thread(kind::SIGNAL, tid, 0, hook::TRACEPOINT);
+        let len = size_of::<ThreadRecord>() as u64;
+        let data = (&raw const record).cast();
+        submit(data, len, Wake::Later, Count::DroppedSignals);
+    }
+    0
+}
+
 #[repr(C)]
 struct TargetRecord {
     header: Header,
@@ -57,7 +77,12 @@ struct TargetRecord {
 
 #[inline(always)]
 fn sent<R: Read>(victim: Address, hook: u8) {
-    if !is_live() || R::member::<u32>(R::current(), offset!(task_flags)).value & PF_EXITING != 0 {
+    if !is_live() {
+        return;
+    }
+    // A dying init of a PID namespace kills its children (kernel/pid_namespace.c
+    // `zap_pid_ns_processes`): none of the OOM killer's business.
+    if R::member::<u32>(R::current(), offset!(task_flags)).value & PF_EXITING != 0 {
         return;
     }
     count(Count::Signals);

@@ -202,23 +202,27 @@ impl Assembler {
                 self.counts.marks += 1;
                 let target = target_of(&task);
                 let signal = self.signals.take(header.current_tid, |signalled| {
+                    if signalled.valid & valid::START_TIME == 0 {
+                        // By the plain tracepoint, which tells of the thread alone.
+                        return signalled.tid == target.tid;
+                    }
                     signalled.tgid == target.tgid && signalled.start_time_ns == target.start_time_ns
                 });
                 let signalled = signal.is_some_and(|signal| !signal.for_its_mm);
                 self.mark(record, &task, signalled, out);
             }
-            Payload::MarkTid(tid) => {
+            Payload::MarkTid(thread) => {
                 self.counts.marks += 1;
                 let signal = self
                     .signals
-                    .take(header.current_tid, |signalled| signalled.tid == tid);
+                    .take(header.current_tid, |signalled| signalled.tid == thread.tid);
                 match signal {
                     Some(Signal {
                         whole: Some(bytes),
                         for_its_mm,
                         ..
                     }) => self.mark_of_signal(record, &bytes, !for_its_mm, out),
-                    _ => self.mark_of_thread(record, tid, out),
+                    _ => self.mark_of_thread(record, &thread, out),
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What a mark means: a kill, a task that was dying anyway, or a kill that is known.
 
-use oom_probe_common::record::{Header, valid};
+use oom_probe_common::record::{Header, Target, valid};
 
 use super::{
     Assembler, EVENT_GAP_NS, Event, Killed, Tid, Witness, domain::Found, key_of, kill, target_of,
@@ -34,8 +34,13 @@ impl Assembler {
     }
 
     /// A mark that tells only a thread id, of a task that nobody described.
-    pub(super) fn mark_of_thread(&mut self, mark: &Record<'_>, tid: u32, out: &mut Vec<Killed>) {
-        let header = mark.header;
+    pub(super) fn mark_of_thread(
+        &mut self,
+        mark: &Record<'_>,
+        thread: &Target,
+        out: &mut Vec<Killed>,
+    ) {
+        let (header, tid) = (mark.header, thread.tid);
         let itself = tid == header.current_tid;
         let leader = itself.then_some(header.current_tgid);
         let mut ids = [Some(tid), leader].into_iter().flatten();
@@ -43,11 +48,16 @@ impl Assembler {
             self.counts.marked_again += 1;
             return;
         }
-        if self.witness == Witness::Reliable {
+        let trigger_exiting = thread.valid & valid::TRIGGER_EXITING != 0;
+        if self.witness == Witness::Reliable && (itself || !trigger_exiting) {
             self.exiting(header, tid);
             return;
         }
-        let task = kill::unknown_task(leader.unwrap_or(tid), tid);
+        let mut task = kill::unknown_task(leader.unwrap_or(tid), tid);
+        if trigger_exiting {
+            task.body.valid |= valid::TRIGGER_FLAGS;
+            task.body.trigger.flags |= PF_EXITING;
+        }
         self.mark(mark, &task, false, out);
     }
 

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use oom_probe_common::record::Target;
+
 use super::{
     decode::{Payload, Record},
     names,
@@ -102,7 +104,7 @@ impl Complete {
                     units,
                     cgroups,
                 },
-                Payload::MarkTid(tid),
+                Payload::MarkTid(Target { tid, .. }),
             ) => {
                 let files = Files::read(proc_root, tid);
                 let id_of = |names: &[&[u8]]| {

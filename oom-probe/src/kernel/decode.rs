@@ -24,7 +24,7 @@ pub enum Payload<'a> {
     /// The kernel marked a victim.
     Mark(Task<'a>),
     /// The kernel marked a victim, and only its thread id is known.
-    MarkTid(u32),
+    MarkTid(Target),
     /// The kernel sends SIGKILL.
     Signal(Target),
     /// The kernel sends SIGKILL, and no mark will tell more of the task.
@@ -117,7 +117,7 @@ pub fn decode(item: &[u8]) -> Result<Record<'_>, Reject> {
     }
     let payload = match header.kind {
         kind::MARK => Payload::Mark(task(rest)?),
-        kind::MARK_TID => Payload::MarkTid(split::<Target>(rest)?.0.tid),
+        kind::MARK_TID => Payload::MarkTid(split::<Target>(rest)?.0),
         kind::SIGNAL => Payload::Signal(split::<Target>(rest)?.0),
         kind::SIGNAL_WHOLE => Payload::SignalWhole(task(rest)?),
         kind::BEGIN => Payload::Begin(split::<Domain>(rest)?.0),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use bpf::{Access, Calls};
 pub use process::{Capabilities, Capability, Memlock, Seccomp};
-pub use tracefs::Tracefs;
+pub use tracefs::{Tracefs, signal_fields};
 
 use super::btf::{Btf, KERNEL_BTF};
 use super::layout::{self, Layout};

@@ -75,6 +75,17 @@ impl RecordBuilder {
         Self::new(kind::SIGNAL, tgid)
     }
 
+    /// SIGKILL to a thread of which the plain tracepoint tells no more than the id.
+    pub(crate) fn signal_tid(tid: u32) -> Self {
+        let record = Self::new(kind::SIGNAL, tid);
+        let target = Target {
+            valid: valid::IDS,
+            tid,
+            ..Target::zeroed()
+        };
+        Self { target, ..record }.hook(hook::TRACEPOINT)
+    }
+
     /// SIGKILL to a task that no mark describes.
     pub(crate) fn signal_whole(tgid: u32) -> Self {
         Self::new(kind::SIGNAL_WHOLE, tgid)
@@ -127,6 +138,12 @@ impl RecordBuilder {
     pub(crate) fn started(mut self, time_ns: u64) -> Self {
         self.body.victim.start_time_ns = time_ns;
         self.target.start_time_ns = time_ns;
+        self
+    }
+
+    /// By a task that is exiting.
+    pub(crate) fn by_exiting(mut self) -> Self {
+        self.target.valid |= valid::TRIGGER_EXITING;
         self
     }
 

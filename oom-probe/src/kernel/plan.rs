@@ -91,6 +91,19 @@ pub enum SignalHook {
     RawTp,
     /// `tp_btf/signal_generate`, direct loads.
     TpBtf,
+    /// The plain tracepoint: the id of the thread that a signal goes to.
+    Tracepoint(SignalFields),
+}
+
+/// Offsets in the record of the plain tracepoint `signal:signal_generate`, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignalFields {
+    /// Which signal.
+    pub sig: u32,
+    /// Who sends it: `SI_KERNEL` for the kernel itself.
+    pub code: u32,
+    /// The thread that it goes to.
+    pub pid: u32,
 }
 
 /// How entry to and return from `oom_kill_process` are hooked.
@@ -164,6 +177,14 @@ impl Mark {
             self.hook,
             MarkHook::TpBtf(Names::Skipped) | MarkHook::SignalTpBtf(Names::Skipped)
         );
+        let fields = match self.signal {
+            Some(SignalHook::Tracepoint(fields)) => fields,
+            _ => SignalFields {
+                sig: ABSENT,
+                code: ABSENT,
+                pid: ABSENT,
+            },
+        };
         Settings {
             whole_signals: whole as u32,
             names: !nameless as u32,
@@ -171,6 +192,10 @@ impl Mark {
                 MarkHook::Tracepoint { pid_offset } => pid_offset,
                 _ => ABSENT,
             },
+            signal_sig: fields.sig,
+            signal_code: fields.code,
+            signal_pid: fields.pid,
+            probe_reads: matches!(self.hook, MarkHook::SignalRawTp) as u32,
             version: ABI_VERSION as u32,
             generation: 0,
         }

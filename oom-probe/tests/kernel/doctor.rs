@@ -166,8 +166,15 @@ fn what_a_lower_rung_loses_is_said() {
     );
 
     let traced = with("6.1", |facts| facts.btf = Err("no BTF".into()));
-    let expected = ["BTF", "hook", "signals", "context"].map(|name| (name, Level::Warning));
+    let expected = ["BTF", "hook", "context"].map(|name| (name, Level::Warning));
     assert_eq!(bad(&traced), expected);
+    let blind = with("6.1", |facts| {
+        facts.btf = Err("no BTF".into());
+        let tracefs = facts.tracefs.as_mut().unwrap();
+        tracefs.signal_generate = Err("the tracepoint signal_generate has no field code".into());
+    });
+    let expected = ["BTF", "hook", "signals", "context"].map(|name| (name, Level::Warning));
+    assert_eq!(bad(&blind), expected);
 
     let partial = with("6.1", |facts| {
         let layout = facts.btf.as_mut().unwrap();

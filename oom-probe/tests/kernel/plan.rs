@@ -1,7 +1,8 @@
 use oom_probe::kernel::facts::{Facts, Lockdown};
 use oom_probe::kernel::layout::{MarkVictim, OomKillProcess, SignalGenerate};
 use oom_probe::kernel::plan::{
-    Candidate, ContextHook, DomainSource, Mark, MarkHook, Names, Obstacle, Plan, SignalHook, plan,
+    Candidate, ContextHook, DomainSource, Mark, MarkHook, Names, Obstacle, Plan, SignalFields,
+    SignalHook, plan,
 };
 use oom_probe_common::offsets::{ABSENT, Settings};
 
@@ -104,10 +105,27 @@ fn the_hook_on_signals_reads_like_the_mark() {
         (RawTp, Some(SignalHook::RawTp)),
         (TpBtf(Read), Some(SignalHook::TpBtf)),
         (TpBtf(Skipped), Some(SignalHook::TpBtf)),
-        (Tracepoint { pid_offset: 8 }, None),
+        (
+            Tracepoint { pid_offset: 8 },
+            Some(SignalHook::Tracepoint(SignalFields {
+                sig: 8,
+                code: 16,
+                pid: 36,
+            })),
+        ),
     ] {
         assert_eq!(mark(&plan, hook).hook.signal, signal, "{hook:?}");
     }
+    // Real-time kernels shift the fields.
+    let plan = with("6.1-rt", |_| ());
+    let shifted = SignalFields {
+        sig: 12,
+        code: 20,
+        pid: 40,
+    };
+    let lowest = Tracepoint { pid_offset: 12 };
+    let signal = mark(&plan, lowest).hook.signal;
+    assert_eq!(signal, Some(SignalHook::Tracepoint(shifted)));
     let plan = with("5.10", |_| ());
     assert_eq!(
         mark(&plan, SignalRawTp).hook.signal,
@@ -282,8 +300,15 @@ fn the_programs_are_told_which_rung_they_are_on() {
             whole_signals,
             names,
             tracepoint_pid,
-            ..
+            signal_sig,
+            signal_code,
+            signal_pid,
+            probe_reads,
+            version: _,
+            generation: _,
         } = Mark { hook, signal: None }.settings();
+        assert_eq!([signal_sig, signal_code, signal_pid], [ABSENT; 3]);
+        assert_eq!(probe_reads, u32::from(hook == SignalRawTp), "{hook:?}");
         (whole_signals, names, tracepoint_pid)
     };
     for (hook, expected) in [

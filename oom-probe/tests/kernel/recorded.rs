@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use oom_probe::cgroup::hierarchy::{Hierarchy, MemoryRoot};
 use oom_probe::kernel::btf::{Btf, KERNEL_BTF};
 use oom_probe::kernel::facts::{
-    Calls, Capabilities, Capability, Facts, Lockdown, Memlock, Seccomp, Tracefs,
+    Calls, Capabilities, Capability, Facts, Lockdown, Memlock, Seccomp, Tracefs, signal_fields,
 };
 use oom_probe::kernel::format::Format;
 use oom_probe::kernel::layout::{self, Layout};
@@ -55,6 +55,7 @@ pub(crate) fn facts(kernel: &str) -> Facts {
         tracefs: Ok(Tracefs {
             mount: "/sys/kernel/tracing".into(),
             mark_victim: format(kernel, "mark_victim"),
+            signal_generate: signal_fields(&format(kernel, "signal_generate")),
         }),
         kprobes: true,
         capabilities: Capabilities::of(&[

@@ -65,7 +65,7 @@ pub(crate) const ALL: &[Scenario] = &[
     any("idle victim, small trigger", trigger::idle_victim),
     with("limit lowered", &[V2], trigger::limit_lowered),
     any("victim already exiting", trigger::exiting),
-    with("storm of 300", &[OwnMachine], storm::storm),
+    any("storm of 300", storm::storm),
     any("vanishing cgroups", storm::vanishing_cgroups),
     with("machine-wide", &[OwnMachine], machine::machine_wide),
     with(

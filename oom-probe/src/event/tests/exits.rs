@@ -62,3 +62,54 @@ fn a_task_marked_as_dying_and_then_signalled_for_its_group_is_a_repeat() {
         assert_eq!((counts.exiting, counts.repeats), (1, 1));
     }
 }
+
+#[test]
+fn a_thread_marked_by_a_dying_task_is_a_kill_unless_it_is_that_task() {
+    for (what, witness, current, is_kill) in [
+        ("another", Witness::Reliable, TRIGGER, true),
+        ("itself", Witness::Reliable, 100, false),
+        ("in doubt", Witness::Doubtful, 100, true),
+    ] {
+        let mark = RecordBuilder::mark_tid(100).by_exiting().current(current);
+        let run = run_with(witness, [mark]);
+        let counts = run.assembler.counts();
+        assert_eq!(run.killed.len(), usize::from(is_kill), "{what}");
+        assert_eq!(counts.exiting, u64::from(!is_kill), "{what}");
+        assert_balanced(counts);
+    }
+}
+
+/// By the plain tracepoints a mark is completed from `/proc`, and a signal tells the thread alone.
+#[test]
+fn a_bare_thread_id_in_a_signal_proves_the_kill_of_that_thread() {
+    let from_proc = || in_full_container(100).tid(107).current(TRIGGER);
+    for (what, signal, is_kill) in [
+        (
+            "to the thread",
+            Some(RecordBuilder::signal_tid(107).current(TRIGGER)),
+            true,
+        ),
+        (
+            "to another",
+            Some(RecordBuilder::signal_tid(108).current(TRIGGER)),
+            false,
+        ),
+        (
+            "by another",
+            Some(RecordBuilder::signal_tid(107).current(TRIGGER + 1)),
+            false,
+        ),
+        ("none", None, false),
+    ] {
+        let mark = from_proc().body(|body| body.valid &= !(valid::MM | valid::TRIGGER_FLAGS));
+        let run = run(signal.into_iter().chain([mark]));
+        let counts = run.assembler.counts();
+        assert_eq!(run.killed.len(), usize::from(is_kill), "{what}");
+        assert_eq!(
+            (counts.exiting, counts.doubtful),
+            (u64::from(!is_kill), 0),
+            "{what}"
+        );
+        assert_balanced(counts);
+    }
+}

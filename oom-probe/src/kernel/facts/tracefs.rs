@@ -1,20 +1,22 @@
-//! Where tracefs is, and what it says about `oom:mark_victim`.
+//! Where tracefs is, and what it says about `oom:mark_victim` and `signal:signal_generate`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::kernel::format::Format;
+use crate::kernel::{format::Format, plan::SignalFields};
 
 /// Where tracefs is mounted: since Linux 4.1, and before and for old tools.
 const MOUNTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// The plain tracepoint.
+/// The plain tracepoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracefs {
     /// Where tracefs is mounted.
     pub mount: PathBuf,
     /// The fields of `oom:mark_victim`.
     pub mark_victim: Format,
+    /// Where `signal:signal_generate` has what is needed of it, or why it is of no use.
+    pub signal_generate: Result<SignalFields, String>,
 }
 
 impl Tracefs {
@@ -42,14 +44,11 @@ impl Tracefs {
             Ok(false) => {}
             Err(error) => return Err(format!("cannot read {shown}: {error}")),
         }
-        let path = mount.join("events/oom/mark_victim/format");
-        let text = fs::read_to_string(&path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        let mark_victim = Format::parse(&text)
-            .map_err(|error| format!("cannot use {}: {error}", path.display()))?;
+        let signals = read(&mount.join("events/signal/signal_generate/format"));
         Ok(Self {
             mount: mount.into(),
-            mark_victim,
+            mark_victim: read(&mount.join("events/oom/mark_victim/format"))?,
+            signal_generate: signals.and_then(|format| signal_fields(&format)),
         })
     }
 
@@ -58,6 +57,28 @@ impl Tracefs {
     pub fn pid_offset(&self) -> Option<u32> {
         self.mark_victim.offset("pid", 4)
     }
+}
+
+/// Where the tracepoint `signal:signal_generate` has what is needed of it.
+///
+/// # Errors
+/// Which field it lacks.
+pub fn signal_fields(format: &Format) -> Result<SignalFields, String> {
+    let offset = |name| {
+        let offset = format.offset(name, 4);
+        offset.ok_or_else(|| format!("the tracepoint signal_generate has no field {name}"))
+    };
+    Ok(SignalFields {
+        sig: offset("sig")?,
+        code: offset("code")?,
+        pid: offset("pid")?,
+    })
+}
+
+fn read(path: &Path) -> Result<Format, String> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Format::parse(&text).map_err(|error| format!("cannot use {}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -83,6 +104,13 @@ mod tests {
         let found = Tracefs::gather_from([empty.path(), full.path()]).unwrap();
         assert_eq!(found.mount, full.path());
         assert_eq!(found.pid_offset(), Some(12));
+        // Without the other tracepoint there are kills all the same.
+        assert!(
+            found
+                .signal_generate
+                .unwrap_err()
+                .contains("signal_generate")
+        );
     }
 
     #[test]

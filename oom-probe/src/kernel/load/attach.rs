@@ -45,6 +45,7 @@ pub(super) const fn names_of_mark(mark: Mark) -> (Option<&'static str>, &'static
     let signal = match mark.signal {
         Some(SignalHook::RawTp) => Some("signal_raw_tp"),
         Some(SignalHook::TpBtf) => Some("signal_tp_btf"),
+        Some(SignalHook::Tracepoint(_)) => Some("signal_tracepoint"),
         None => None,
     };
     let mark = match mark.hook {
@@ -78,6 +79,7 @@ pub(super) fn mark(
         attached.push(match hook {
             SignalHook::RawTp => raw_tp(programs, name, SIGNAL_GENERATE)?,
             SignalHook::TpBtf => tp_btf(programs, btf, name, SIGNAL_GENERATE)?,
+            SignalHook::Tracepoint(_) => tracepoint(programs, name, "signal", SIGNAL_GENERATE)?,
         });
     }
     attached.push(match mark.hook {
@@ -85,7 +87,7 @@ pub(super) fn mark(
             raw_tp(programs, mark_name, MARK_VICTIM)?
         }
         MarkHook::TpBtf(_) => tp_btf(programs, btf, mark_name, MARK_VICTIM)?,
-        MarkHook::Tracepoint { .. } => tracepoint(programs, mark_name, MARK_VICTIM)?,
+        MarkHook::Tracepoint { .. } => tracepoint(programs, mark_name, "oom", MARK_VICTIM)?,
     });
     Ok(attached)
 }
@@ -166,17 +168,18 @@ fn tp_btf(
 fn tracepoint(
     programs: &mut Ebpf,
     name: &'static str,
+    category: &str,
     tracepoint: &str,
 ) -> Result<Attached, RungError> {
     let program: &mut TracePoint = get(programs, name)?;
     attach(name, || {
         program.load()?;
-        let link = program.attach("oom", tracepoint)?;
+        let link = program.attach(category, tracepoint)?;
         if let Ok(link) = FdLink::try_from(program.take_link(link)?) {
             return Ok(Some(link));
         }
         // Without a link to keep, the attachment went with what was taken.
-        program.attach("oom", tracepoint)?;
+        program.attach(category, tracepoint)?;
         Ok(None)
     })
 }

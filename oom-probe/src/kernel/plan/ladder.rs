@@ -3,7 +3,7 @@
 use super::parts::{self, Reads};
 use super::{Candidate, ContextHook, Loss, Mark, MarkHook, Names, Obstacle, SignalHook};
 use crate::kernel::btf::KERNEL_BTF;
-use crate::kernel::facts::{Access, Capability, Facts, Lockdown};
+use crate::kernel::facts::{Access, Capability, Facts, Lockdown, Tracefs};
 use crate::kernel::layout::{
     Layout, MarkVictim, MemlockAccounting, OomKillProcess, SignalGenerate,
 };
@@ -191,15 +191,28 @@ fn tracepoint(facts: &Facts) -> Candidate<Mark> {
             "only the structures of the kernel have it at the kill",
         ),
     ];
-    losses.extend(without_signals(
-        "the plain tracepoint has no task to compare with",
-    ));
+    let signal = match &facts.tracefs {
+        Ok(Tracefs {
+            signal_generate, ..
+        }) => match signal_generate {
+            Ok(fields) => {
+                let [_, sharers] = without_signals("plain tracepoints do not tell of the mm");
+                losses.push(sharers);
+                Some(SignalHook::Tracepoint(*fields))
+            }
+            Err(why) => {
+                losses.extend(without_signals(why));
+                None
+            }
+        },
+        Err(_) => None,
+    };
     Candidate {
         hook: Mark {
             hook: MarkHook::Tracepoint {
                 pid_offset: pid_offset.unwrap_or(oom_probe_common::offsets::ABSENT),
             },
-            signal: None,
+            signal,
         },
         obstacle: everywhere(facts).or(against),
         losses,

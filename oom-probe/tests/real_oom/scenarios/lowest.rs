@@ -89,7 +89,16 @@ pub(crate) fn plain_tracepoint(world: &World) -> String {
         }
     }
     assert_eq!(daemon.metrics().value("oom_probe_unaccounted_kills"), 0);
-    format!("100 of 100 kills, {resolved} with their cgroup")
+
+    // The chosen one is dying anyway: marked, not killed.
+    let dying = ["exiting", "10M", "--max", "8M", "--interval", "0"];
+    let ended = Running::start(&cgroup, world.hog(&dying)).end();
+    assert!(ended.status.success(), "{}", ended.said);
+    let metrics = daemon.metrics();
+    assert_eq!(metrics.value("oom_probe_exiting_marks_total"), 1);
+    assert_eq!(metrics.value("oom_probe_unaccounted_kills"), 0);
+    assert_eq!(daemon.kills(None).len(), 100);
+    format!("100 of 100 kills, {resolved} with their cgroup, 1 exiting mark told apart")
 }
 
 /// Lets the command see an empty file, made at `nothing`, where the kernel's types are.
