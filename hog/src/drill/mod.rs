@@ -77,6 +77,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL|none", env = "OOM_PROBE_URL", value_parser = parse_probe)]
     probe: Option<Probe>,
 
+    /// Path of the cgroup for the local replicas, which is made below the memory hierarchy's root
+    /// [default: oom-probe-drill-PID]
+    #[arg(long, value_name = "PATH", conflicts_with = "deployment")]
+    cgroup: Option<PathBuf>,
+
     /// Directory for the report, which is made [default: drill-DATE-TIME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,

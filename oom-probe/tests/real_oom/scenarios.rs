@@ -2,6 +2,7 @@
 
 mod dashboard;
 mod down;
+mod drill;
 mod group;
 mod lowest;
 mod machine;
@@ -78,6 +79,8 @@ pub(crate) const ALL: &[Scenario] = &[
     any("pods without API server", pods::away),
     with("pod killed whole", &[V2], pods::group),
     any("two nodes", pods::nodes),
+    any("watched by hand", pods::ways),
+    any("drill", drill::drill),
     any("scraped by Prometheus", scraped::scraped),
     with("herder", &[V2], oom_group::herder),
     any("memory.oom.group by annotation", oom_group::annotation),

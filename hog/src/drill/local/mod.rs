@@ -5,11 +5,10 @@ mod client;
 mod replica;
 
 use std::env;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use hog::cgroup::{Hierarchy, Version};
 use hog::scenario::{self, Stage};
 use hyper::Method;
@@ -48,10 +47,15 @@ pub(super) async fn run(
         None => Some(open(PROBE).await?),
     };
     let service = scenario::find("service").context("there is no scenario `service`")?;
-    let name = format!("oom-probe-drill-{}", std::process::id());
+    let name = options.cgroup.clone();
+    let name = name.unwrap_or_else(|| format!("oom-probe-drill-{}", std::process::id()).into());
+    if hierarchy.root.join(&name).exists() {
+        let name = name.display();
+        bail!("the cgroup {name} exists; give another --cgroup, which is made and removed");
+    }
     let stage = Stage::set(
         &hierarchy,
-        Path::new(&name),
+        &name,
         service,
         Some(options.limit.unwrap_or(LIMIT)),
     )?;

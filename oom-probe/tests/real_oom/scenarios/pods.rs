@@ -8,6 +8,7 @@ mod nodes;
 pub(super) mod shapes;
 pub(super) mod stage;
 mod wanted;
+mod ways;
 
 use crate::books::Allowed;
 use crate::case::Case;
@@ -57,6 +58,11 @@ pub(crate) fn group(world: &World) -> String {
         ..Allowed::default()
     };
     with_drivers(world, group::play, &allowed)
+}
+
+/// What people watch by hand.
+pub(crate) fn ways(world: &World) -> String {
+    with_drivers(world, ways::play, &Allowed::default())
 }
 
 /// Two nodes on one kernel.
