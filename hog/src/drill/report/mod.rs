@@ -38,7 +38,7 @@ pub(super) fn write(
     criteria: &[Criterion],
     verdict: Verdict,
 ) -> Result<()> {
-    let data = serde_json::to_string_pretty(&Data {
+    let data = serde_json::to_string(&Data {
         verdict,
         criteria,
         evidence,
