@@ -44,7 +44,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let cargo_fuzz = Tool::CARGO_FUZZ.ensure()?;
     let mut report = Report::default();
-    report.step("build", || Outcome::of(cmd::run(&mut build(&cargo_fuzz))));
+    report.step("build", || {
+        Outcome::of(cmd::run(&mut build(&cargo_fuzz, args)))
+    });
     if report.counts().failed == 0 {
         for target in &chosen {
             report.step(target, || Outcome::of(fuzz(&cargo_fuzz, target, args)));
@@ -110,8 +112,10 @@ fn cargo_fuzz(program: &Path, command: &str) -> Command {
     cargo
 }
 
-fn build(program: &Path) -> Command {
-    cargo_fuzz(program, "build")
+fn build(program: &Path, args: &Args) -> Command {
+    let mut cargo = cargo_fuzz(program, "build");
+    cargo.args(&args.target);
+    cargo
 }
 
 fn libfuzzer(program: &Path, target: &str, corpora: &[&Path]) -> Command {
