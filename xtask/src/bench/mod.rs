@@ -3,6 +3,7 @@
 //! Figures are shown, not asserted: they depend on the machine and on what else it does.
 
 mod daemon;
+mod full_node;
 mod kernel;
 mod poll;
 mod storm;
@@ -83,6 +84,12 @@ fn measure_all(args: &Args, built: &compile::Built, results: &mut Results) -> Re
     results.add("user CPU per kill in the storm", text, "0.3 ms");
     let memory = daemon.memory()?;
     results.add("resident memory after all kills", memory.now(), "12 MiB");
+    drop(daemon);
+
+    eprintln!("bench: a node with 250 pods");
+    for row in full_node::measure(&built.oom_probe)? {
+        results.add(&row.what, row.measured, &row.budget);
+    }
     Ok(())
 }
 

@@ -1,0 +1,130 @@
+//! The daemon under measurement, in a cgroup of its own.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use hog::cgroup::{Cgroup, Hierarchy};
+
+use crate::apiserver::ApiServer;
+
+/// `oom-probe run`; ended when dropped.
+pub(crate) struct Daemon {
+    child: Child,
+    /// Kept open: the daemon would get EPIPE.
+    _stderr: BufReader<ChildStderr>,
+    pub(crate) address: SocketAddr,
+    cgroup: Cgroup,
+    _scratch: tempfile::TempDir,
+}
+
+/// Of /proc/PID/status, bytes.
+pub(crate) struct Memory {
+    resident: u64,
+    peak: u64,
+    anon: u64,
+}
+
+impl Daemon {
+    /// Starts it with that API server and waits until it captures.
+    pub(crate) fn start(program: &Path, server: &ApiServer) -> Result<Self> {
+        let scratch = tempfile::tempdir()?;
+        let name = format!("oom-probe-full-node-{}", std::process::id());
+        let cgroup = Cgroup::create(&Hierarchy::detect()?, name)?;
+        let mut command = Command::new(program);
+        command
+            .args(["run", "--kubernetes", "on", "--node", "node-1"])
+            .args(["--no-pin", "--output", "none", "--listen", "127.0.0.1:0"])
+            .env("KUBECONFIG", server.kubeconfig(scratch.path()))
+            .stderr(Stdio::piped());
+        let mut child = cgroup.spawn(command)?;
+        let mut stderr = BufReader::new(child.stderr.take().context("its stderr is piped")?);
+        let mut said = String::new();
+        while stderr.read_line(&mut said)? > 0 {
+            let address = said
+                .split_once("http://")
+                .and_then(|(_, rest)| rest.split_once("/metrics"));
+            if let Some((address, _)) = address {
+                return Ok(Self {
+                    address: address.parse()?,
+                    child,
+                    _stderr: stderr,
+                    cgroup,
+                    _scratch: scratch,
+                });
+            }
+        }
+        child.wait()?;
+        bail!("the daemon ended before it was armed:\n{said}")
+    }
+
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        let status = self.read("status")?;
+        Ok(Memory {
+            resident: field(&status, "VmRSS:")? * 1024,
+            peak: field(&status, "VmHWM:")? * 1024,
+            anon: field(&status, "RssAnon:")? * 1024,
+        })
+    }
+
+    /// What the kubelet calls so: charged to the cgroup, less file pages that nobody uses.
+    pub(crate) fn working_set(&self) -> Result<String> {
+        let stat = fs::read_to_string(self.cgroup.directory().join("memory.stat"))?;
+        let inactive =
+            field(&stat, "total_inactive_file").or_else(|_| field(&stat, "inactive_file"))?;
+        Ok(mib(self.cgroup.usage()?.saturating_sub(inactive)))
+    }
+
+    /// Time on a CPU of its first thread, which does everything but write.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let text = self.read("schedstat")?;
+        let first = text.split_whitespace().next();
+        let nanoseconds = first.context("schedstat is empty")?.parse()?;
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    fn read(&self, file: &str) -> Result<String> {
+        let path = format!("/proc/{}/{file}", self.child.id());
+        fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both fail only where it has ended and been reaped.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Memory {
+    pub(crate) fn resident(&self) -> String {
+        let rest = self.resident.saturating_sub(self.anon);
+        format!(
+            "{} (anon {}, file and ring {})",
+            mib(self.resident),
+            mib(self.anon),
+            mib(rest)
+        )
+    }
+
+    pub(crate) fn peak(&self) -> String {
+        mib(self.peak)
+    }
+}
+
+/// The number behind a name at the beginning of a line.
+fn field(text: &str, name: &str) -> Result<u64> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix(name))
+        .find_map(|rest| rest.split_whitespace().next()?.parse().ok())
+        .with_context(|| format!("there is no {name}"))
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
