@@ -143,6 +143,14 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Its resident memory, KiB.
+    pub(crate) fn resident_kb(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kb = line.and_then(|line| line.split_whitespace().next());
+        kb.and_then(|kb| kb.parse().ok()).expect("VmRSS")
+    }
+
     /// Where it serves.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address

@@ -77,6 +77,7 @@ pub(crate) const ALL: &[Scenario] = &[
     any("pods of every kind", pods::kinds),
     any("pods that change", pods::changes),
     any("pods without API server", pods::away),
+    any("pods of a hostile API server", pods::hostile),
     with("pod killed whole", &[V2], pods::group),
     any("two nodes", pods::nodes),
     any("watched by hand", pods::ways),

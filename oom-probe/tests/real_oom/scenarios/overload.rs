@@ -28,7 +28,7 @@ pub(crate) fn full_ring(world: &World) -> String {
     command.args(["--ring-size", &smallest_ring()]);
     let daemon = Daemon::start_as(command, scratch.path()).unwrap();
     let before = daemon.metrics();
-    let resident = resident_kb(daemon.pid());
+    let resident = daemon.resident_kb();
     daemon.freeze(true);
     herd(world, count);
     daemon.freeze(false);
@@ -92,15 +92,8 @@ fn herd(world: &World, count: u64) {
     assert!(ended.status.success(), "the parent dies: {}", ended.said);
 }
 
-fn resident_kb(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kb = line.and_then(|line| line.split_whitespace().next());
-    kb.and_then(|kb| kb.parse().ok()).expect("VmRSS")
-}
-
 fn assert_flat(daemon: &Daemon, before_kb: u64) {
-    let now = resident_kb(daemon.pid());
+    let now = daemon.resident_kb();
     assert!(
         now <= before_kb + GROWTH_KB,
         "{before_kb} kB, then {now} kB"
@@ -151,7 +144,7 @@ pub(crate) fn hostile_peers(world: &World) -> String {
     let daemon = Daemon::start_as(daemon(world), scratch.path()).unwrap();
     let address = daemon.address();
     daemon.get("/metrics");
-    let resident = resident_kb(daemon.pid());
+    let resident = daemon.resident_kb();
     let silent: Vec<_> = (0..200)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();

@@ -3,6 +3,7 @@
 mod away;
 mod changes;
 mod group;
+mod hostile;
 mod kinds;
 mod nodes;
 pub(super) mod shapes;
@@ -12,6 +13,7 @@ mod ways;
 
 use crate::books::Allowed;
 use crate::case::Case;
+use crate::harness::skipped;
 use crate::kubelet::Driver;
 use crate::world::World;
 
@@ -48,6 +50,14 @@ pub(crate) fn changes(world: &World) -> String {
 /// An API server that is away.
 pub(crate) fn away(world: &World) -> String {
     with_drivers(world, away::play, &Allowed::default())
+}
+
+/// An API server that hangs or sends without end.
+pub(crate) fn hostile(world: &World) -> String {
+    if world.vm.is_some() {
+        return skipped("the same on every kernel, and slow where the machine is emulated");
+    }
+    with_drivers(world, hostile::play, &Allowed::default())
 }
 
 /// A whole container, and a child right after it.
