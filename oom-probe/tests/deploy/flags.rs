@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::objects::{committed, pod_specs};
 
-const IMAGE: &str = "ghcr.io/oom-probe/oom-probe:";
+const IMAGE: &str = "localhost/oom-probe:";
 
 /// Containers of the probe's image, over all committed manifests.
 fn containers() -> Vec<(String, Value)> {

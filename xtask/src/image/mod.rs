@@ -32,7 +32,7 @@ use crate::source::Source;
 pub(crate) use self::arch::Arch;
 
 /// Where the manifests in `deploy/` take their images from.
-const REPOSITORY: &str = "ghcr.io/oom-probe";
+const REPOSITORY: &str = "localhost";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What to put into the images, and what to call them.

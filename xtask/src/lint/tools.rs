@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::{cmd, toolchain};
 
-/// A program from crates.io.
+/// A program that cargo installs.
 #[derive(Debug)]
 pub(crate) struct Tool {
     pub(crate) name: &'static str,

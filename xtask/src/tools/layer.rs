@@ -1,5 +1,5 @@
 //! Helm and kubectl as their projects built them, out of a package on PyPI: the layer that the AWS
-//! CDK ships for its own use. Neither Debian 12 nor crates.io has a renderer of Helm charts.
+//! CDK ships for its own use. Neither Debian 12 nor a Rust crate has a renderer of Helm charts.
 
 use std::env::consts::ARCH;
 use std::fs;
