@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
+    daemon,
     kernel::pin::{OpenError, PIN_DIR, PinDir},
     state::STATE_DIR,
 };
@@ -28,6 +30,9 @@ pub struct UnpinArgs {
         env = "OOM_PROBE_STATE_DIR"
     )]
     pub state_dir: PathBuf,
+    /// Then stay until stopped: for a DaemonSet, whose pods may not end
+    #[arg(long)]
+    pub stay: bool,
 }
 
 /// Removes the pins: the kernel then lets go of programs, ring and ledger. That nothing is pinned
@@ -40,6 +45,7 @@ pub fn run(args: &UnpinArgs) -> anyhow::Result<ExitCode> {
         pin_dir,
         state,
         state_dir,
+        stay,
     } = args;
     let shown = pin_dir.display();
     let removed = match PinDir::open_existing(pin_dir) {
@@ -66,8 +72,23 @@ pub fn run(args: &UnpinArgs) -> anyhow::Result<ExitCode> {
     }
     match writeln!(io::stdout(), "{said}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
+            return Err(error).context("cannot write to standard output");
         }
-        _ => Ok(ExitCode::SUCCESS),
+        _ => {}
     }
+    if *stay {
+        daemon::block_on(stopped())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn stopped() -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@
 mod alerts;
 mod bpffs;
 mod chart;
+mod cleanup;
 mod copies;
 mod dashboard;
 mod flags;

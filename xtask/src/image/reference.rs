@@ -45,7 +45,10 @@ mod tests {
         let cases = [
             ("oom-probe", "docker.io/library/oom-probe:1"),
             ("me/oom-probe", "docker.io/me/oom-probe:1"),
-            ("registry.example.com/me/oom-probe", "registry.example.com/me/oom-probe:1"),
+            (
+                "registry.example.com/me/oom-probe",
+                "registry.example.com/me/oom-probe:1",
+            ),
             ("localhost/oom-probe", "localhost/oom-probe:1"),
             ("registry:5000/oom-probe", "registry:5000/oom-probe:1"),
         ];
