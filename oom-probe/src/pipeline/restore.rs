@@ -109,7 +109,8 @@ impl Pipeline {
 
     /// `whole` says that counters go on where they were.
     fn begin(&mut self, whole: bool, now: Instant) {
-        if self.takeover.capture == Capture::Continued && !whole {
+        let waited = self.takeover.capture == Capture::Continued || self.records.has_left();
+        if waited && !whole {
             self.deferral.begin(now);
         }
         for killed in self.deferral.kills() {

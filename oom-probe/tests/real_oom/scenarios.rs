@@ -113,6 +113,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ),
     any("pins: unpin", pins::held::unpin),
     any("down: killed and deleted", down::tombstone),
+    any("down: what waits", down::waiting),
     any("down: increase", down::increase),
     any("down: state lost", down::state_lost),
     any("state goes on", state::goes_on),

@@ -116,6 +116,59 @@ pub(crate) fn tombstone(world: &World) -> String {
     "the name of a pod that is gone".to_owned()
 }
 
+/// What waits for its pod, or for what becomes of the container, waits on over a restart.
+pub(crate) fn waiting(world: &World) -> String {
+    let node = Node::new(world);
+    // No status has named the second run yet.
+    let driver = Driver::Cgroupfs;
+    let pod_path = driver.pod(Class::Burstable, &uid(2));
+    let second = driver.container(Runtime::Containerd, &container_id(2));
+    let second = world.limited(&format!("{pod_path}/{second}"), LIMIT);
+    let daemon = node.start();
+    until(&daemon, "the pod is known", || counted(&daemon) == Some(0));
+    let herd = world.hog(&[
+        "herd",
+        "--children",
+        "1",
+        "--rounds",
+        "forever",
+        "--pause",
+        "1h",
+        "--interval",
+        "0",
+    ]);
+    let mut parent = Running::start(&node.app, herd);
+    parent.line("killed by SIGKILL");
+    let hog = world.hog(&["grow", "--interval", "0"]);
+    Running::start(&second, hog).end().killed();
+    let pods = [r#"scope="pod""#.to_owned()];
+    until(&daemon, "both are counted", || {
+        daemon.metrics().sum("oom_probe_kills_total", &pods) == 2
+    });
+    drop(daemon);
+    let daemon = node.start();
+    assert_eq!(daemon.kills(None).len(), 1, "one is parked");
+    node.server.apply(&pod("late", 2).running("app", 2));
+    until(&daemon, "the pod's kill", || daemon.kills(None).len() == 2);
+    let late = &daemon.kills(None)[1];
+    assert_eq!(late.attribution, Attribution::Late);
+    let name = late.pod.as_ref().and_then(|pod| pod.name.as_deref());
+    assert_eq!(name, Some("late"));
+    let events = |outcome: &str| {
+        let labels = [
+            r#"pod="cart""#.to_owned(),
+            format!(r#"outcome="{outcome}""#),
+        ];
+        let metrics = daemon.metrics();
+        metrics.sum("oom_probe_container_oom_events_total", &labels)
+    };
+    until(&daemon, "the outcome", || events("survived") == 1);
+    assert_eq!(events("died"), 0);
+    let metrics = daemon.metrics();
+    assert_eq!(metrics.sum("oom_probe_kills_total", &pods), 2);
+    "a kill without a pod, an event without an outcome".to_owned()
+}
+
 /// Value 1, SIGKILL, one kill while down, restart: an increase of 1.
 pub(crate) fn increase(world: &World) -> String {
     if let Err(reason) = prometheus::available() {
