@@ -1,12 +1,14 @@
 //! What goes on without a daemon: programs, ring and ledger, pinned in a directory of a bpffs.
 //!
-//!     <pin-dir>/holder             a symbolic link that says in words who has the directory
-//!     <pin-dir>/ledger             the counts, and which generation of programs records
-//!     <pin-dir>/<generation>/      one for each set of programs, named for when it was attached
-//!         ring                     what they record
-//!         <program>                the link of each, which keeps it attached
-//!         signal_program           one that is asked how often it was not run
-//!         build                    a symbolic link that says what they were made from
+//! ```text
+//! <pin-dir>/holder             a symbolic link that says in words who has the directory
+//! <pin-dir>/ledger             the counts, and which generation of programs records
+//! <pin-dir>/<generation>/      one for each set of programs, named for when it was attached
+//!     ring                     what they record
+//!     <program>                the link of each, which keeps it attached
+//!     signal_program           one that is asked how often it was not run
+//!     build                    a symbolic link that says what they were made from
+//! ```
 //!
 //! `ls` shows all of it, and nothing but the maps takes bpf(2) to look at.
 

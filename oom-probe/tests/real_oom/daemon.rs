@@ -174,9 +174,12 @@ impl Daemon {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The kills that it wrote on standard output.
+    /// The kills that it wrote on standard output; none where that went elsewhere.
     pub(crate) fn written(&self) -> Vec<Record> {
-        let written = fs::read_to_string(&self.output).expect("read what the daemon wrote");
+        let written = match fs::read_to_string(&self.output) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            written => written.expect("read what the daemon wrote"),
+        };
         written
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))

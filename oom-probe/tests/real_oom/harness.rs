@@ -32,6 +32,8 @@ pub(crate) enum Need {
     TwoNodes,
     /// Time that passes the same everywhere: once is enough.
     NativeOnly,
+    /// What no kernel does differently: natively, and with cgroup v2 on one emulated machine.
+    OneMachine,
 }
 
 impl Need {
@@ -40,6 +42,10 @@ impl Need {
         let (there, reason) = match self {
             Self::V2 => (world.is_v2(), "the memory controller is cgroup v1's"),
             Self::OwnMachine => (world.vm.is_some(), "only in an emulated machine"),
+            Self::OneMachine => (
+                world.vm.as_deref().is_none_or(|name| name == USUAL_MACHINE),
+                "no matter of the kernel: natively and on 6.1",
+            ),
             Self::NativeOnly => (
                 world.vm.is_none(),
                 "it only waits: not in an emulated machine",
@@ -52,6 +58,9 @@ impl Need {
         (!there).then_some(reason)
     }
 }
+
+/// The emulated machine that runs everything.
+const USUAL_MACHINE: &str = "6.1";
 
 /// How a scenario came out.
 enum Verdict {

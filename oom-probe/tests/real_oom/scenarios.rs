@@ -22,7 +22,7 @@ mod storm;
 mod stuck;
 mod trigger;
 
-use crate::harness::Need::{NativeOnly, OwnMachine, TwoNodes, V2};
+use crate::harness::Need::{NativeOnly, OneMachine, OwnMachine, TwoNodes, V2};
 use crate::harness::{Need, Run, Scenario};
 
 /// Small enough to be full at once, large enough for a hog.
@@ -35,6 +35,10 @@ const CONTAINER: &str = "d2a84f4b8b650937ec8f73cd8be2c74add5a911ba64df27458ed822
 
 const fn any(name: &'static str, run: Run) -> Scenario {
     with(name, &[], run)
+}
+
+const fn once(name: &'static str, run: Run) -> Scenario {
+    with(name, &[OneMachine], run)
 }
 
 const fn with(name: &'static str, needs: &'static [Need], run: Run) -> Scenario {
@@ -74,20 +78,20 @@ pub(crate) const ALL: &[Scenario] = &[
         &[OwnMachine, TwoNodes],
         machine::cpuset_bound,
     ),
-    any("pods of every kind", pods::kinds),
-    any("pods that change", pods::changes),
-    any("pods without API server", pods::away),
-    any("pods of a hostile API server", pods::hostile),
-    with("pod killed whole", &[V2], pods::group),
-    any("two nodes", pods::nodes),
-    any("watched by hand", pods::ways),
-    any("drill", drill::drill),
-    any("scraped by Prometheus", scraped::scraped),
-    with("herder", &[V2], oom_group::herder),
-    any("memory.oom.group by annotation", oom_group::annotation),
+    once("pods of every kind", pods::kinds),
+    once("pods that change", pods::changes),
+    once("pods without API server", pods::away),
+    once("pods of a hostile API server", pods::hostile),
+    with("pod killed whole", &[V2, OneMachine], pods::group),
+    once("two nodes", pods::nodes),
+    once("watched by hand", pods::ways),
+    once("drill", drill::drill),
+    once("scraped by Prometheus", scraped::scraped),
+    with("herder", &[V2, OneMachine], oom_group::herder),
+    once("memory.oom.group by annotation", oom_group::annotation),
     with("memory.oom.group put back", &[V2], oom_group::taken_away),
-    any("dashboard and alerts", dashboard::dashboard),
-    any("picture of the dashboard", dashboard::picture),
+    once("dashboard and alerts", dashboard::dashboard),
+    once("picture of the dashboard", dashboard::picture),
     any("exposition", rung::exposition),
     any("log and API agree", rung::log_and_api_agree),
     any("hidden kill", rung::hidden_kill),
@@ -100,36 +104,36 @@ pub(crate) const ALL: &[Scenario] = &[
         "pins: another record version",
         pins::upgrade::another_version,
     ),
-    any("pins: plain tracepoint", pins::lowest::plain_tracepoint),
+    once("pins: plain tracepoint", pins::lowest::plain_tracepoint),
     any("pins: a hook is gone", pins::broken::hook_gone),
-    any("pins: foreign maps", pins::broken::foreign_maps),
-    any("pins: wiped", pins::broken::wiped),
-    any("pins: no bpffs", pins::broken::no_bpffs),
-    any("pins: the holder ends", pins::held::holder_ends),
+    once("pins: foreign maps", pins::broken::foreign_maps),
+    once("pins: wiped", pins::broken::wiped),
+    once("pins: no bpffs", pins::broken::no_bpffs),
+    once("pins: the holder ends", pins::held::holder_ends),
     with(
         "pins: the holder stays",
         &[NativeOnly],
         pins::held::holder_stays,
     ),
-    any("pins: unpin", pins::held::unpin),
-    any("down: killed and deleted", down::tombstone),
-    any("down: what waits", down::waiting),
-    any("down: increase", down::increase),
-    any("down: state lost", down::state_lost),
-    any("state goes on", state::goes_on),
-    any("state of another boot", state::another_boot),
-    any("state of no use", state::unusable),
-    any("state on a full disk", state::full_for_a_while),
+    once("pins: unpin", pins::held::unpin),
+    once("down: killed and deleted", down::tombstone),
+    once("down: what waits", down::waiting),
+    once("down: increase", down::increase),
+    once("down: state lost", down::state_lost),
+    once("state goes on", state::goes_on),
+    once("state of another boot", state::another_boot),
+    once("state of no use", state::unusable),
+    once("state on a full disk", state::full_for_a_while),
     any("counters tell what no hook saw", state::counters_tell),
     any("stop", start::stop),
     any("no privileges", start::no_privileges),
     any("least privilege", privileges::least_privilege),
     any("missing rights", privileges::missing_rights),
-    any("oom_score_adj", privileges::oom_score_adj),
+    once("oom_score_adj", privileges::oom_score_adj),
     any("full ring", overload::full_ring),
-    any("blocked output", overload::blocked_output),
-    any("hostile peers", overload::hostile_peers),
-    any("stuck reader", stuck::stuck_reader),
+    once("blocked output", overload::blocked_output),
+    once("hostile peers", overload::hostile_peers),
+    once("stuck reader", stuck::stuck_reader),
     any("taken port", start::taken_port),
     any("bad flag", start::bad_flag),
     any("empty BTF", start::empty_btf),
