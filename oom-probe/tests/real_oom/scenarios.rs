@@ -99,8 +99,8 @@ pub(crate) const ALL: &[Scenario] = &[
     any("pins: killed for 3 s", pins::outage::killed),
     any("pins: stopped for 3 s", pins::outage::stopped),
     any("pins: ten restarts in a storm", pins::outage::ten_restarts),
-    any("pins: another build", pins::upgrade::another_build),
-    any(
+    once("pins: another build", pins::upgrade::another_build),
+    once(
         "pins: another record version",
         pins::upgrade::another_version,
     ),
