@@ -10,7 +10,7 @@ use clap::Parser;
 
 use crate::compile::{self, Built};
 use crate::report::{Counts, Outcome, Report};
-use crate::{cmd, containers, image, lint, toolchain, tools, vm};
+use crate::{cmd, containers, lint, toolchain, tools, vm};
 
 /// The tests that make real OOM kills: they need root, and the first one the built programs.
 const REAL: [&str; 4] = ["real_oom", "real_kills", "scenarios", "drill_local"];
@@ -79,13 +79,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         (None, None) => Outcome::Skipped("the build failed".into()),
         (None, Some(built)) => job(built),
     };
-    if filter.is_none() {
-        report.step("the same build elsewhere", || {
-            run(image::again::left_out(), &|built| {
-                Outcome::of(image::again::compare(built))
-            })
-        });
-    }
     report.step("real OOM kills", || {
         run(real, &|built| real_oom(built, &path, filter))
     });
