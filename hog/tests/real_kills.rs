@@ -176,12 +176,20 @@ fn the_death_of_a_namespaces_init_is_one_kill_whatever_its_children() {
 
 #[test]
 fn a_victim_that_is_dying_anyway_is_not_killed() {
-    let Some(cgroup) = limited(LIMIT) else { return };
-    let (status, said) = run(&cgroup, "exiting 10M --max 8M --interval 0");
-    assert_eq!(status.code(), Some(0), "{said}");
-    assert!(said.contains("stands in its exit with 10 MiB"), "{said}");
-    assert!(said.ends_with("hog: done at 8 MiB\n"), "{said}");
-    assert_eq!(cgroup.oom_kill_count().unwrap(), 0);
+    // The kernel's reaper gives a dying task's memory up after ten attempts (mm/oom_kill.c
+    // `oom_reap_task`), as it may on a busy machine, and then hog is taken instead.
+    for attempts_left in (0..3).rev() {
+        let Some(cgroup) = limited(LIMIT) else { return };
+        let (status, said) = run(&cgroup, "exiting 10M --max 8M --interval 0");
+        if status.code().is_none() && attempts_left > 0 {
+            continue;
+        }
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(said.contains("stands in its exit with 10 MiB"), "{said}");
+        assert!(said.ends_with("hog: done at 8 MiB\n"), "{said}");
+        assert_eq!(cgroup.oom_kill_count().unwrap(), 0);
+        return;
+    }
 }
 
 #[test]
