@@ -110,7 +110,11 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
     let boot = boot_id(args)?;
     let machine = machine(args, &boot);
     let vmstat = || referee::vmstat_oom_kills(&args.proc_root);
-    let pins = pins(args).await?;
+    // What cannot capture has nothing to pin: arming says why.
+    let pins = match plan.refusal() {
+        None => pins(args).await?,
+        Some(_) => None,
+    };
     let options = load::Options {
         ring: args.ring_size,
         ..load::Options::default()
