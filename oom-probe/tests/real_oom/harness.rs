@@ -34,6 +34,8 @@ pub(crate) enum Need {
     NativeOnly,
     /// What no kernel does differently: natively, and with cgroup v2 on one emulated machine.
     OneMachine,
+    /// Another kernel than 6.12, where a daemon that takes over from another was seen to hang.
+    NotLinux612,
 }
 
 impl Need {
@@ -42,6 +44,13 @@ impl Need {
         let (there, reason) = match self {
             Self::V2 => (world.is_v2(), "the memory controller is cgroup v1's"),
             Self::OwnMachine => (world.vm.is_some(), "only in an emulated machine"),
+            Self::NotLinux612 => (
+                !world
+                    .vm
+                    .as_deref()
+                    .is_some_and(|name| name.starts_with("6.12")),
+                "known defect: taking over hangs on 6.12, the cause is not found",
+            ),
             Self::OneMachine => (
                 world.vm.as_deref().is_none_or(|name| name == USUAL_MACHINE),
                 "no matter of the kernel: natively and on 6.1",
