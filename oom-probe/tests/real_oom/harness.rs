@@ -30,7 +30,7 @@ pub(crate) enum Need {
     OwnMachine,
     /// Two memory nodes.
     TwoNodes,
-    /// Time that passes the same everywhere: once is enough.
+    /// A machine that is not emulated: for what takes long, or a pace that emulation does not keep.
     NativeOnly,
     /// What no kernel does differently: natively, and with cgroup v2 on one emulated machine.
     OneMachine,
@@ -55,10 +55,7 @@ impl Need {
                 world.vm.as_deref().is_none_or(|name| name == USUAL_MACHINE),
                 "no matter of the kernel: natively and on 6.1",
             ),
-            Self::NativeOnly => (
-                world.vm.is_none(),
-                "it only waits: not in an emulated machine",
-            ),
+            Self::NativeOnly => (world.vm.is_none(), "left to machines that are not emulated"),
             Self::TwoNodes => (
                 std::path::Path::new("/sys/devices/system/node/node1").exists(),
                 "one memory node",
