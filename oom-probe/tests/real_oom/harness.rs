@@ -34,7 +34,8 @@ pub(crate) enum Need {
     NativeOnly,
     /// What no kernel does differently: natively, and with cgroup v2 on one emulated machine.
     OneMachine,
-    /// Another kernel than 6.12, where a daemon that takes over from another was seen to hang.
+    /// Another kernel than 6.12: a daemon that takes over was seen to hang there, and what would
+    /// have come after it has not been run.
     NotLinux612,
 }
 
@@ -49,7 +50,7 @@ impl Need {
                     .vm
                     .as_deref()
                     .is_some_and(|name| name.starts_with("6.12")),
-                "known defect: taking over hangs on 6.12, the cause is not found",
+                "not seen to pass on 6.12, where taking over hangs for a cause not found",
             ),
             Self::OneMachine => (
                 world.vm.as_deref().is_none_or(|name| name == USUAL_MACHINE),
