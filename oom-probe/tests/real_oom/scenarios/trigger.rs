@@ -13,23 +13,15 @@ use crate::world::{Running, World};
 /// A small process runs into the common limit, its large idle neighbour dies.
 pub(crate) fn idle_victim(world: &World) -> String {
     let mut case = Case::begin(world);
-    let parent = world.limited("parent", 2 * LIMIT);
+    // Of a process that exits the kernel frees some 38 MiB at once, and the rest only after it has
+    // said that the next may be chosen (mm/mmap.c `exit_mmap`, mm/mmu_gather.c
+    // `MAX_GATHER_BATCH_COUNT`): the trigger is safe if those are enough for it.
+    let parent = world.limited("parent", 4 * LIMIT);
     let quiet = world.cgroup_in(&parent, "quiet");
     let busy = world.cgroup_in(&parent, "busy");
-    let mut idle = Running::start(&quiet, world.hog(&["hold", "20M"]));
+    let mut idle = Running::start(&quiet, world.hog(&["hold", "48M"]));
     idle.line("holding");
-    // On a slow machine the victim's memory may come back too late for its neighbour: that is
-    // spared where root may do so, as it may in the emulated ones.
-    let adj = if world.vm.is_some() { "-1000" } else { "0" };
-    let grow = [
-        "--oom-score-adj",
-        adj,
-        "grow",
-        "--max",
-        "16M",
-        "--interval",
-        "0",
-    ];
+    let grow = ["grow", "--max", "24M", "--step", "4M", "--interval", "0"];
     let trigger = Running::start(&busy, world.hog(&grow)).end();
     assert!(trigger.status.success(), "{}", trigger.said);
     idle.wait_killed();
@@ -81,8 +73,10 @@ fn own_cgroup() -> String {
 /// The chosen one is dying anyway: marked, not killed.
 pub(crate) fn exiting(world: &World) -> String {
     let mut case = Case::begin(world);
-    let cgroup = world.limited("exiting", LIMIT);
-    let hog = world.hog(&["exiting", "10M", "--max", "8M", "--interval", "0"]);
+    // The one that exits has to be the larger by far, the pages of the program itself included.
+    let cgroup = world.limited("exiting", 4 * LIMIT);
+    let sizes = ["exiting", "48M", "--max", "24M", "--step", "4M"];
+    let hog = world.hog(&[&sizes[..], &["--interval", "0"]].concat());
     let ended = Running::start(&cgroup, hog).end();
     assert!(ended.status.success(), "{}", ended.said);
     let allowed = Allowed {
