@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::mounts;
 use crate::scenarios;
 use crate::world::{Programs, World};
 
@@ -100,7 +101,7 @@ pub(crate) fn run(filters: &[String]) -> ExitCode {
     let began = Instant::now();
     let mut tally = Tally::default();
     println!("running {} scenarios", chosen.len());
-    if let Err(reason) = root() {
+    if let Err(reason) = root().and_then(|()| namespace()) {
         for scenario in &chosen {
             tally.tell(scenario.name, &Verdict::Skipped(reason.clone()), None);
         }
@@ -131,6 +132,10 @@ fn root() -> Result<(), String> {
         0 => Ok(()),
         _ => Err("not root: loading kernel programs and making cgroups take root".to_owned()),
     }
+}
+
+fn namespace() -> Result<(), String> {
+    mounts::own_namespace().map_err(|error| format!("no mounts of its own: {error}"))
 }
 
 fn run_in(world: &Arc<World>, chosen: &[&Scenario], tally: &mut Tally) {

@@ -24,6 +24,7 @@ mod http;
 mod kernel_log;
 mod kubelet;
 mod metrics;
+mod mounts;
 #[path = "../dashboard/panels.rs"]
 mod panels;
 #[expect(dead_code, reason = "other tests ask Prometheus for more")]

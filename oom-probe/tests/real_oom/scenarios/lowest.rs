@@ -3,21 +3,21 @@
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::ptr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use oom_probe::labels::Scope;
 
 use super::LIMIT;
+use super::trigger::beside_exiting;
 use crate::case::shown;
 use crate::daemon::Daemon;
 use crate::harness::skipped;
+use crate::mounts;
 use crate::world::{Running, World};
 
 /// The lowest rung: what the kernel does not give is read from /proc, and what is gone by then is
@@ -91,9 +91,7 @@ pub(crate) fn plain_tracepoint(world: &World) -> String {
     assert_eq!(daemon.metrics().value("oom_probe_unaccounted_kills"), 0);
 
     // The chosen one is dying anyway: marked, not killed.
-    let dying = ["exiting", "10M", "--max", "8M", "--interval", "0"];
-    let ended = Running::start(&cgroup, world.hog(&dying)).end();
-    assert!(ended.status.success(), "{}", ended.said);
+    beside_exiting(world);
     let metrics = daemon.metrics();
     assert_eq!(metrics.value("oom_probe_exiting_marks_total"), 1);
     assert_eq!(metrics.value("oom_probe_unaccounted_kills"), 0);
@@ -106,28 +104,11 @@ pub(super) fn without_btf(command: &mut Command, nothing: &Path) {
     fs::write(nothing, "").unwrap();
     let nothing = CString::new(nothing.as_os_str().as_bytes()).unwrap();
     let hide = move || {
-        let no_text = ptr::null();
-        let private = libc::MS_REC | libc::MS_PRIVATE;
-        // SAFETY: between fork and exec only system calls run, on strings that the closure owns or
-        // that are static; they neither allocate nor take a lock. The mount is seen by nobody else:
-        // it is made in a namespace of the child's own, whose mounts go nowhere.
-        let hidden = unsafe {
-            libc::unshare(libc::CLONE_NEWNS) == 0
-                && libc::mount(no_text, c"/".as_ptr(), no_text, private, ptr::null()) == 0
-                && libc::mount(
-                    nothing.as_ptr(),
-                    c"/sys/kernel/btf/vmlinux".as_ptr(),
-                    no_text,
-                    libc::MS_BIND,
-                    ptr::null(),
-                ) == 0
-        };
-        if hidden {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        mounts::private_namespace()?;
+        rustix::mount::mount_bind(&*nothing, c"/sys/kernel/btf/vmlinux")?;
+        Ok(())
     };
-    // SAFETY: see there.
+    // SAFETY: between fork and exec only system calls run, on strings that the closure owns or that
+    // are static; they neither allocate nor take a lock.
     unsafe { command.pre_exec(hide) };
 }

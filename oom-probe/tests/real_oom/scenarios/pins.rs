@@ -7,10 +7,7 @@ pub(super) mod outage;
 pub(super) mod upgrade;
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::ptr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,6 +17,7 @@ use oom_probe::kill::Record;
 
 use crate::case::shown;
 use crate::daemon::Daemon;
+use crate::mounts::Mount;
 use crate::world::{Running, World};
 
 const LIMIT: u64 = 6 << 20;
@@ -30,49 +28,22 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// A bpffs of this test's own, gone on drop with all that is pinned in it.
 pub(super) struct Bpffs {
-    mount: tempfile::TempDir,
+    mount: Mount,
+    _directory: tempfile::TempDir,
 }
 
 impl Bpffs {
     pub(super) fn mount() -> Self {
-        let mount = tempfile::tempdir().unwrap();
-        let target = c_string(mount.path());
-        // SAFETY: the strings end with a NUL and outlive the call; there is no data.
-        let failed = unsafe {
-            libc::mount(
-                c"bpf".as_ptr(),
-                target.as_ptr(),
-                c"bpf".as_ptr(),
-                0,
-                ptr::null(),
-            )
-        };
-        assert_eq!(failed, 0, "mount: {}", std::io::Error::last_os_error());
-        Self { mount }
+        let directory = tempfile::tempdir().unwrap();
+        Self {
+            mount: Mount::new(c"bpf", directory.path(), None),
+            _directory: directory,
+        }
     }
 
     pub(super) fn pin_dir(&self) -> PathBuf {
         self.mount.path().join("oom-probe")
     }
-}
-
-impl Drop for Bpffs {
-    fn drop(&mut self) {
-        let target = c_string(self.mount.path());
-        // SAFETY: the string ends with a NUL and outlives the call.
-        let failed = unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
-        if failed != 0 {
-            eprintln!(
-                "umount {}: {}",
-                self.mount.path().display(),
-                std::io::Error::last_os_error()
-            );
-        }
-    }
-}
-
-fn c_string(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_bytes()).unwrap()
 }
 
 /// One daemon after another with the same pins.

@@ -1,8 +1,7 @@
 //! What is kept over a restart, and what becomes of it where it cannot be.
 
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use oom_probe::labels::Attribution;
 use super::{CONTAINER, LIMIT, POD};
 use crate::case::shown;
 use crate::daemon::Daemon;
+use crate::mounts::Mount;
 use crate::world::{Running, World};
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -225,12 +225,12 @@ pub(crate) fn unusable(world: &World) -> String {
     captures(&home, &home.state(), "it is of version 2");
     assert!(home.state().join("snapshot.unusable").exists());
 
-    let full = Mount::tmpfs(home.scratch.path().join("full"), "size=4096");
-    captures(&home, &full.0, "No space left on device");
-    let readable = Mount::tmpfs(home.scratch.path().join("readable"), "size=1048576");
-    drop(home.start_with(world, &readable.0));
+    let full = tmpfs(&home.scratch.path().join("full"), c"size=4096");
+    captures(&home, full.path(), "No space left on device");
+    let readable = tmpfs(&home.scratch.path().join("readable"), c"size=1048576");
+    drop(home.start_with(world, readable.path()));
     readable.make_read_only();
-    captures(&home, &readable.0, "Read-only file system");
+    captures(&home, readable.path(), "Read-only file system");
     let file = home.scratch.path().join("file");
     fs::write(&file, "").unwrap();
     captures(&home, &file, "nothing is kept over a restart");
@@ -241,9 +241,9 @@ pub(crate) fn unusable(world: &World) -> String {
 pub(crate) fn full_for_a_while(world: &World) -> String {
     let home = Home::new();
     let cgroup = world.limited("full", LIMIT);
-    let disk = Mount::tmpfs(home.scratch.path().join("disk"), "size=65536");
-    let daemon = home.start_with(world, &disk.0);
-    let stuffing = disk.0.join("stuffing");
+    let disk = tmpfs(&home.scratch.path().join("disk"), c"size=65536");
+    let daemon = home.start_with(world, disk.path());
+    let stuffing = disk.path().join("stuffing");
     // More than there is: what fits is written.
     let _full = fs::write(&stuffing, vec![0; 1 << 20]).unwrap_err();
     // The journal's own page takes the first ones.
@@ -259,50 +259,14 @@ pub(crate) fn full_for_a_while(world: &World) -> String {
     let (status, log) = daemon.stop();
     assert!(status.success(), "{log}");
     assert!(log.contains("the state is written again"), "{log}");
-    let daemon = home.start_with(world, &disk.0);
+    let daemon = home.start_with(world, disk.path());
     assert_eq!(total(&daemon), before);
     kills_in(&daemon, &cgroup, killed);
     format!("{killed} kills, of which the journal had room for a few")
 }
 
-/// A file system of this test's own, unmounted on drop.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn tmpfs(directory: PathBuf, options: &str) -> Self {
-        fs::create_dir(&directory).unwrap();
-        mount(&directory, 0, options);
-        Self(directory)
-    }
-
-    fn make_read_only(&self) {
-        mount(&self.0, libc::MS_REMOUNT | libc::MS_RDONLY, "");
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let target = path(&self.0);
-        // SAFETY: the path is a C string that lives until the call returns.
-        unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
-    }
-}
-
-fn mount(target: &Path, flags: libc::c_ulong, options: &str) {
-    let (target, options) = (path(target), CString::new(options).unwrap());
-    // SAFETY: all pointers are C strings that live until the call returns.
-    let mounted = unsafe {
-        libc::mount(
-            c"tmpfs".as_ptr(),
-            target.as_ptr(),
-            c"tmpfs".as_ptr(),
-            flags,
-            options.as_ptr().cast(),
-        )
-    };
-    assert_eq!(mounted, 0, "{}", io::Error::last_os_error());
-}
-
-fn path(path: &Path) -> CString {
-    CString::new(path.to_str().unwrap()).unwrap()
+/// A small file system on a new directory.
+fn tmpfs(directory: &Path, size: &CStr) -> Mount {
+    fs::create_dir(directory).unwrap();
+    Mount::new(c"tmpfs", directory, Some(size))
 }

@@ -73,22 +73,23 @@ fn own_cgroup() -> String {
 /// The chosen one is dying anyway: marked, not killed.
 pub(crate) fn exiting(world: &World) -> String {
     let mut case = Case::begin(world);
+    let said = beside_exiting(world);
+    let allowed = Allowed {
+        exiting: 1,
+        ..Allowed::default()
+    };
+    case.kills_allowing(0, &allowed);
+    assert_eq!(case.growth("oom_probe_exiting_marks_total"), 1, "{said}");
+    "1 exiting mark, no kill".to_owned()
+}
+
+/// Grows into a limit beside a process that is being killed already; returns what was said.
+pub(super) fn beside_exiting(world: &World) -> String {
     // The one that exits has to be the larger by far, the pages of the program itself included.
     let cgroup = world.limited("exiting", 4 * LIMIT);
     let sizes = ["exiting", "48M", "--max", "24M", "--step", "4M"];
     let hog = world.hog(&[&sizes[..], &["--interval", "0"]].concat());
     let ended = Running::start(&cgroup, hog).end();
     assert!(ended.status.success(), "{}", ended.said);
-    let allowed = Allowed {
-        exiting: 1,
-        ..Allowed::default()
-    };
-    case.kills_allowing(0, &allowed);
-    assert_eq!(
-        case.growth("oom_probe_exiting_marks_total"),
-        1,
-        "{}",
-        ended.said
-    );
-    "1 exiting mark, no kill".to_owned()
+    ended.said
 }
