@@ -19,7 +19,7 @@ use crate::{
     kill::{Kill, Record},
     labels::{Outcome, Scope},
     memory,
-    outcome::{self, Outcomes, Place, Settled, Signs},
+    outcome::{self, Outcomes, Place, Settled, Signs, Untold},
     pods::{
         PodEvent,
         index::{Found, Index},
@@ -36,6 +36,7 @@ pub struct Cluster {
     attributor: Attributor,
     containers: Containers,
     outcomes: Outcomes,
+    untold: Untold,
     events: Option<Events>,
     memory: Option<MemoryRoot>,
     expired: Instant,
@@ -80,6 +81,7 @@ impl Cluster {
             attributor,
             containers,
             outcomes: Outcomes::default(),
+            untold: Untold::default(),
             events,
             memory,
             expired: Instant::now(),
@@ -142,7 +144,7 @@ impl Cluster {
         let settled = self.outcomes.tick(now, |place| look(place, index, memory));
         for settled in settled {
             self.note_settled(&settled);
-            self.settle(&settled, now);
+            self.settle(settled, now);
         }
         if let Some(events) = &mut self.events {
             events.tick(now);
@@ -179,9 +181,28 @@ impl Cluster {
             .conclude(now, |place| look(place, index, memory));
         for settled in settled {
             self.note_settled(&settled);
-            self.settle(&settled, now);
+            self.settle(settled, now);
         }
         records
+    }
+
+    /// Makes Kubernetes Events of the OOM events that are over; `under_way` is the id of the one that
+    /// may still take more.
+    pub fn tell(&mut self, under_way: Option<&str>, now: Instant) {
+        let over = self.untold.over(under_way);
+        let Some(events) = &mut self.events else {
+            return;
+        };
+        for settled in over {
+            let pod = self.attributor.index().lookup(&settled.kill.kill.identity);
+            events.on_settled(&settled, known(&pod), now, Timestamp::now());
+        }
+    }
+
+    /// Whether [`Cluster::tell`] has something to do.
+    #[must_use]
+    pub fn has_untold(&self) -> bool {
+        !self.untold.is_empty()
     }
 
     /// Whether every pod that will have series has them, as far as can be known.
@@ -205,8 +226,9 @@ impl Cluster {
     fn count(&mut self, records: &[Record], now: Instant) {
         for record in records {
             self.containers.on_kill(record, now);
+            self.untold.on_kill(record);
             if let Some(settled) = self.outcomes.on_kill(record, now, Timestamp::now()) {
-                self.settle(&settled, now);
+                self.settle(settled, now);
             }
         }
     }
@@ -219,12 +241,9 @@ impl Cluster {
         }
     }
 
-    fn settle(&mut self, settled: &Settled, now: Instant) {
-        self.containers.on_settled(settled, now);
-        if let Some(events) = &mut self.events {
-            let pod = self.attributor.index().lookup(&settled.kill.kill.identity);
-            events.on_settled(settled, known(&pod), now, Timestamp::now());
-        }
+    fn settle(&mut self, settled: Settled, now: Instant) {
+        self.containers.on_settled(&settled, now);
+        self.untold.add(settled);
     }
 }
 

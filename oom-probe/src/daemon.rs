@@ -131,12 +131,15 @@ async fn read(
 ) -> anyhow::Error {
     // What came before the ring was watched.
     let mut more = shared.read();
+    let mut held_until = None;
     loop {
         let (holding, due) = {
             let pipeline = shared.lock();
             (pipeline.is_holding(), pipeline.next_tick())
         };
-        let held = wait_until(holding.then(|| Instant::now() + HOLD));
+        // From when it began: pods that change all the time must not put it off.
+        held_until = holding.then(|| held_until.unwrap_or_else(|| Instant::now() + HOLD));
+        let held = wait_until(held_until);
         let pods = async {
             match &mut watch {
                 Some(watch) => watch.events.recv().await,
@@ -151,7 +154,10 @@ async fn read(
             }
             // Whoever else has something to do comes first.
             () = tokio::task::yield_now(), if more => more = shared.read(),
-            () = held => more = shared.read(),
+            () = held => {
+                held_until = None;
+                more = shared.read();
+            }
             () = wait_until(due) => shared.lock().tick(Instant::now()),
             event = pods => match event {
                 Some(event) => shared.lock().on_pods(event),

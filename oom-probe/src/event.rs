@@ -28,6 +28,10 @@ use {
     signals::{Signal, Signals},
 };
 
+/// How long the next victim of a group may take where the kernel does not say where an event ends:
+/// the task that kills them may be out of its CPU quota for a period of 100 ms
+/// (`kernel/sched/fair.c`, `default_cfs_period`).
+const GROUP_GAP_NS: u64 = 200_000_000;
 /// How long, in kernel time, the kill of a process that shares the victim's mm may wait for a mark
 /// that says it was killed for its group.
 const HOLD_NS: u64 = 20_000_000;
@@ -256,6 +260,20 @@ impl Assembler {
         !in_event
             && self.held.is_empty()
             && !self.signals.is_any_since(now_ns.saturating_sub(HOLD_NS))
+    }
+
+    /// Id of the OOM event that may still take more victims. `now_ns` is the boot time up to which
+    /// all records were pushed: an event that was quiet for too long is over, though nothing said so.
+    #[must_use]
+    pub fn under_way(&self, now_ns: u64) -> Option<&str> {
+        let event = self.event.as_ref()?;
+        let patience = match (event.bounded, event.found.may_be_group()) {
+            (true, _) => EVENT_GAP_NS,
+            (false, true) => GROUP_GAP_NS,
+            (false, false) => HOLD_NS,
+        };
+        let quiet = now_ns.saturating_sub(event.last_ns);
+        (quiet < patience || !self.held.is_empty()).then_some(&*event.id)
     }
 
     /// The event under way gets no more members.

@@ -5,6 +5,8 @@
 //! that exits a moment after its child was killed did not survive. Kills are counted elsewhere and
 //! at once; what is settled here is the event, once for each container that lost a process in it.
 
+mod untold;
+
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -19,6 +21,7 @@ use crate::{
     kill::{Kill, PodRef, Record},
     labels::{Outcome, Role, VictimKind},
 };
+pub use untold::Untold;
 
 /// When the container is looked at again, after the event's last victim.
 pub const LOOKS: [Duration; 3] = [
@@ -72,6 +75,14 @@ pub struct Settled {
     pub kill: Box<Record>,
     /// Processes of the container that were killed until now.
     pub kills: u32,
+}
+
+impl Settled {
+    /// One more process of the container was killed in the event.
+    fn add(&mut self, record: &Record) {
+        let Self { kill, kills, .. } = self;
+        add(record, kill, kills);
+    }
 }
 
 /// An event that is not settled, for going on with it after a restart.
@@ -280,10 +291,7 @@ impl Pending {
     }
 
     fn add(&mut self, record: &Record, now: Instant, wall: Timestamp) {
-        self.kills = self.kills.saturating_add(1);
-        if record.kill.role == Role::Primary && self.kill.kill.role != Role::Primary {
-            *self.kill = record.clone();
-        }
+        add(record, &mut self.kill, &mut self.kills);
         self.last_victim = self.last_victim.max(record.kill.time);
         self.base = base(self.last_victim, now, wall);
         self.looks = 0;
@@ -291,6 +299,14 @@ impl Pending {
 
     fn due(&self) -> Instant {
         self.base + LOOKS.get(self.looks).copied().unwrap_or(STATUS_WITHIN)
+    }
+}
+
+/// One more kill of an event: the kernel's chosen victim stands for it.
+fn add(record: &Record, kill: &mut Record, kills: &mut u32) {
+    *kills = kills.saturating_add(1);
+    if record.kill.role == Role::Primary && kill.kill.role != Role::Primary {
+        *kill = record.clone();
     }
 }
 

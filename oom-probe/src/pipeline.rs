@@ -306,6 +306,7 @@ impl Pipeline {
         if drained.all {
             self.recover();
         }
+        self.tell(now_ns);
         drained
     }
 
@@ -313,6 +314,12 @@ impl Pipeline {
     fn settle(&mut self) {
         self.records.settle();
         self.books.settle(self.assembler.counts());
+    }
+
+    /// Tells of the OOM events that were over at that boot time, up to which all records are read.
+    fn tell(&mut self, read_until_ns: u64) {
+        let under_way = self.assembler.under_way(read_until_ns);
+        self.cluster.tell(under_way, Instant::now());
     }
 
     /// Lets the kernel write over what nothing depends on any more, and leaves word for the next
@@ -341,7 +348,10 @@ impl Pipeline {
     /// Whether [`Pipeline::drain`] has to be called again soon though no record comes.
     #[must_use]
     pub fn is_holding(&self) -> bool {
-        self.assembler.is_holding() || self.records.kept() > 0 || self.records.unread() > 0
+        self.assembler.is_holding()
+            || self.records.kept() > 0
+            || self.records.unread() > 0
+            || self.cluster.has_untold()
     }
 
     /// Lets parked kills go whose time is over.
@@ -381,6 +391,7 @@ impl Pipeline {
             let records = self.cluster.conclude(now);
             self.hand_out(&records);
         }
+        self.cluster.tell(None, now);
     }
 
     /// Ends it; Events that wait are posted for that long.

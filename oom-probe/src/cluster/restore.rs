@@ -96,7 +96,7 @@ impl Cluster {
         let settled: Vec<Settled> = self.outcomes.resolve_all(Outcome::Died, now);
         for settled in settled {
             self.note_settled(&settled);
-            self.settle(&settled, now);
+            self.settle(settled, now);
         }
     }
 }

@@ -10,6 +10,7 @@ mod referee;
 mod roles;
 mod settled;
 mod shared;
+mod under_way;
 
 use bytemuck::Zeroable;
 use oom_probe_common::record::{Domain, domain, level};

@@ -1,3 +1,5 @@
+mod untold;
+
 use super::*;
 use crate::{
     attribute::fixture::kill_in,

@@ -1,8 +1,6 @@
 //! The cases that must come out right, from the API server to the series and the Event: exactly one
 //! count on the right series, and none on any other.
 
-use std::time::Duration;
-
 use oom_probe::{
     kill::{Domain, Kill, PidNamespace},
     labels::Role,
@@ -70,7 +68,7 @@ fn events(pod: &str, container: &str, outcome: &str, count: u32) -> String {
 
 /// Reasons and messages of the Events that the API server took.
 async fn told(server: &ApiServer, node: Node) -> Vec<(String, String)> {
-    node.events.finish(Duration::from_secs(5)).await;
+    node.finish_events().await;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let events = server.events();
     let told = events
@@ -171,10 +169,12 @@ async fn a_group_kill_is_one_event_and_that_of_the_next_child_another() {
             events("cart", "app", "died", 1),
         ]
     );
-    assert_eq!(
-        told(&server, node).await.len(),
-        1,
-        "the second comes five minutes later"
+    let told = told(&server, node).await;
+    assert_eq!(told.len(), 1, "the second comes five minutes later");
+    assert!(
+        told[0].1.contains("and 7 more processes of this container"),
+        "{}",
+        told[0].1
     );
 }
 
@@ -243,7 +243,7 @@ async fn every_kind_of_container_has_its_own_series() {
         let event = events(pod, container, "survived", 1);
         assert!(counted.contains(&event), "{container}: {counted:#?}");
     }
-    node.events.finish(Duration::from_secs(5)).await;
+    node.finish_events().await;
     let mut subjects: Vec<_> = server
         .events()
         .iter()

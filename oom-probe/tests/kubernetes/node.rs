@@ -6,7 +6,7 @@ use oom_probe::{
     attribute::{Attributor, Config, Decision},
     cgroup::{files::Population, path::Identity},
     kill::{Kill, Record},
-    outcome::{LOOKS, Outcomes, Settled, Signs},
+    outcome::{LOOKS, Outcomes, Settled, Signs, Untold},
     pods::{
         Link, PodEvent,
         connect::Source,
@@ -37,13 +37,16 @@ pub(crate) const PATIENCE: Patience = Patience {
 };
 /// Nothing in these tests takes as long.
 const AT_MOST: Duration = Duration::from_secs(60);
+/// For the Events that wait to be posted.
+const FINISH: Duration = Duration::from_secs(5);
 
 pub(crate) struct Node {
     pub(crate) watch: Watch,
     pub(crate) attributor: Attributor,
     pub(crate) containers: Containers,
     pub(crate) outcomes: Outcomes,
-    pub(crate) events: Events,
+    untold: Untold,
+    events: Events,
     /// Records of parked kills.
     pub(crate) records: Vec<Record>,
 }
@@ -65,6 +68,7 @@ impl Node {
             attributor: Attributor::new(config),
             containers: Containers::new(SERIES_TTL, MAX_CONTAINERS, Counter::default()),
             outcomes: Outcomes::default(),
+            untold: Untold::default(),
             events: Events::start(client, NODE, Mode::All),
             records: Vec::new(),
         }
@@ -107,17 +111,26 @@ impl Node {
     fn count(&mut self, record: &Record) {
         let now = Instant::now();
         self.containers.on_kill(record, now);
+        self.untold.on_kill(record);
         let settled = self.outcomes.on_kill(record, now, jiff::Timestamp::now());
         if let Some(settled) = settled {
-            self.settled(&settled);
+            self.settled(settled);
         }
     }
 
-    fn settled(&mut self, settled: &Settled) {
-        self.containers.on_settled(settled, Instant::now());
-        let pod = self.attributor.pod_of(&settled.kill);
-        let (now, wall) = (Instant::now(), jiff::Timestamp::now());
-        self.events.on_settled(settled, pod.as_deref(), now, wall);
+    fn settled(&mut self, settled: Settled) {
+        self.containers.on_settled(&settled, Instant::now());
+        self.untold.add(settled);
+    }
+
+    /// Posts Events of all OOM events that are settled, since each is over.
+    pub(crate) async fn finish_events(mut self) {
+        for settled in self.untold.over(None) {
+            let pod = self.attributor.pod_of(&settled.kill);
+            let (now, wall) = (Instant::now(), jiff::Timestamp::now());
+            self.events.on_settled(&settled, pod.as_deref(), now, wall);
+        }
+        self.events.finish(FINISH).await;
     }
 
     /// Looks at all containers as if the time had come; `populated` says what is in a cgroup.
@@ -136,7 +149,7 @@ impl Node {
                 finished_at: place.id.and_then(|id| index.finished_at(&id)),
             });
         for settled in settled {
-            self.settled(&settled);
+            self.settled(settled);
         }
     }
 

@@ -23,7 +23,8 @@ pub(super) fn note(settled: &Settled, left_out: u32) -> String {
     let kill = &settled.kill.kill;
     let mut note = format!("The kernel's OOM killer killed {}", victim(kill));
     if let Some(more) = settled.kills.checked_sub(1).filter(|more| *more > 0) {
-        let _ = write!(note, " and {more} more of this container");
+        let processes = if more == 1 { "process" } else { "processes" };
+        let _ = write!(note, " and {more} more {processes} of this container");
     }
     let _ = write!(note, ": {}", limit(kill));
     if let Some(trigger) = kill.trigger.as_ref().and_then(|by| trigger(kill, by)) {
@@ -188,8 +189,8 @@ mod tests {
                 json!({}),
                 0,
                 "The kernel's OOM killer killed python3 (pid 27 in the container, anon 231.4 MiB) \
-                 and 7 more of this container: the container's memory limit of 256 MiB was \
-                 reached. The container ended with it.",
+                 and 7 more processes of this container: the container's memory limit of 256 \
+                 MiB was reached. The container ended with it.",
             ),
             (
                 Outcome::Survived,
