@@ -79,7 +79,9 @@ pub(crate) fn exiting(world: &World) -> String {
         ..Allowed::default()
     };
     case.kills_allowing(0, &allowed);
-    assert_eq!(case.growth("oom_probe_exiting_marks_total"), 1, "{said}");
+    let marks = case.growth("oom_probe_exiting_marks_total");
+    let is_so = marks == 1 || marks > 1 && !case.is_alone();
+    assert!(is_so, "{marks} exiting marks: {said}");
     "1 exiting mark, no kill".to_owned()
 }
 

@@ -23,11 +23,17 @@ pub(super) fn play(world: &World, driver: Driver) -> usize {
     Running::start(&outside, hog).end().killed();
 
     for node in [&one, &other] {
-        node.until("all kills are counted", || all(&node.daemon.metrics()) == 3);
+        node.until("all kills are counted", || all(&node.daemon.metrics()) >= 3);
         let metrics = node.daemon.metrics();
-        for (scope, kills) in [("pod", 1), ("other_node", 2), ("host", 0), ("unknown", 0)] {
+        for (scope, kills) in [("pod", 1), ("host", 0), ("unknown", 0)] {
             assert_eq!(in_scope(&metrics, scope), kills, "{scope}");
         }
+        let others = in_scope(&metrics, "other_node");
+        // Whatever else is killed on this kernel is another node's, too.
+        assert!(
+            others == 2 || others > 2 && world.vm.is_none(),
+            "{others} of other nodes"
+        );
         assert_eq!(node.listed(&[]).len(), 1, "nothing is told of others");
         node.conclude();
     }
