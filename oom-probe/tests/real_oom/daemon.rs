@@ -93,8 +93,11 @@ impl Daemon {
         let log = directory.join("daemon.log");
         // SAFETY: between fork and exec only prctl(2) runs, which takes no pointer here.
         unsafe { command.pre_exec(end_with_parent) };
+        if !command.get_args().any(|argument| argument == "--output") {
+            command.args(["--output", "json"]);
+        }
         let mut child = command
-            .args(["--listen", address, "--output", "json"])
+            .args(["--listen", address])
             .args(["--history", "5000"])
             .stdin(Stdio::null())
             .stdout(stdout)

@@ -13,6 +13,7 @@ mod places;
 mod pods;
 mod privileges;
 mod rung;
+mod sample;
 mod scraped;
 mod shared;
 mod single;
@@ -93,6 +94,7 @@ pub(crate) const ALL: &[Scenario] = &[
     with("memory.oom.group put back", &[V2], oom_group::taken_away),
     once("dashboard and alerts", dashboard::dashboard),
     once("picture of the dashboard", dashboard::picture),
+    once("sample of the README", sample::sample),
     any("exposition", rung::exposition),
     any("log and API agree", rung::log_and_api_agree),
     any("hidden kill", rung::hidden_kill),
