@@ -135,15 +135,29 @@ fn while_the_api_server_is_away_known_pods_go_on_and_new_ones_wait() {
     let mut node = Node::with(std::slice::from_ref(&cart));
     node.tell(PodEvent::Away);
     let mut live = Vec::new();
-    for _ in 0..10 {
+    for _ in 0..20 {
         live.push(node.decided(&path(1, 1)));
         node.parked(&path(2, 2));
-        assert_eq!(all(&node.wait(6 * SECOND)), [""; 0]);
+        assert_eq!(all(&node.wait(3 * SECOND)), [""; 0]);
     }
-    assert_eq!(all(&live), ["live shop/cart/app"; 10]);
+    assert_eq!(all(&live), ["live shop/cart/app"; 20]);
     node.wait(PATIENCE);
     let records = node.list(&[cart, pod("born", 2).running("app", 2)]);
-    assert_eq!(all(&records), ["late shop/born/app"; 10]);
+    assert_eq!(all(&records), ["late shop/born/app"; 20]);
+}
+
+#[test]
+fn a_pod_that_came_and_went_while_the_api_server_was_away_is_told_by_the_resumed_watch() {
+    let mut node = Node::with(&[]);
+    node.tell(PodEvent::Away);
+    node.parked(&path(1, 1));
+    assert_eq!(all(&node.wait(60 * SECOND)), [""; 0]);
+    node.tell(PodEvent::Synced { listed: false });
+    let born = || pod("born", 1);
+    assert_eq!(all(&node.apply(&born().phase("Pending"))), [""; 0]);
+    let over = born().terminated("app", 1, 137, "12:00:30").phase("Failed");
+    assert_eq!(all(&node.apply(&over)), ["late shop/born/app"]);
+    assert_eq!(all(&node.delete(&over)), [""; 0], "once and no more");
 }
 
 #[test]
