@@ -4,16 +4,21 @@ use std::fmt::Write;
 
 use hog::units::format_size;
 
+use crate::drill::criteria::seconds;
 use crate::drill::evidence::{Evidence, Point, What};
 
 const WIDTH: f64 = 840.0;
-const HEIGHT: f64 = 360.0;
+const HEIGHT: f64 = 400.0;
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = 20.0;
-const TOP: f64 = 44.0;
+/// Below title and legend.
+const TOP: f64 = 84.0;
 const BOTTOM: f64 = 40.0;
+const FOOT: f64 = HEIGHT - BOTTOM;
 /// Of the replicas, the victim's first. They read on white and in print, and to the colour-blind.
 const COLOURS: [&str; 4] = ["#c0392b", "#2c6fbb", "#7a7a7a", "#b8860b"];
+const INK: &str = "#222";
+const FAINT: &str = "#666";
 /// Points per line; more would not be seen.
 const MOST_POINTS: usize = 800;
 
@@ -42,7 +47,7 @@ impl Scale {
         Self {
             last_ms: last_point.max(last_moment).unwrap_or(0).max(1),
             // Room above the limit.
-            most: (most + most / 10).max(1),
+            most: (most + most / 8).max(1),
         }
     }
 
@@ -51,7 +56,7 @@ impl Scale {
     }
 
     fn y(&self, bytes: u64) -> f64 {
-        HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * bytes as f64 / self.most as f64
+        FOOT - (FOOT - TOP) * bytes as f64 / self.most as f64
     }
 }
 
@@ -59,33 +64,60 @@ fn draw(svg: &mut String, evidence: &Evidence, scale: &Scale) -> std::fmt::Resul
     writeln!(
         svg,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-         font-family=\"sans-serif\" font-size=\"12\" fill=\"#333\">"
+         font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\" fill=\"{INK}\">"
     )?;
+    // Wikis show pictures on dark pages too.
     writeln!(
         svg,
         "<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/>"
     )?;
+    writeln!(
+        svg,
+        "<text x=\"{LEFT}\" y=\"26\" font-size=\"16\" font-weight=\"bold\">{}</text>",
+        escaped(&title(evidence))
+    )?;
+    downtime(svg, evidence, scale)?;
     axes(svg, scale)?;
     if let Some(limit) = evidence.target.limit_bytes {
         let y = scale.y(limit);
-        line(svg, [LEFT, y, WIDTH - RIGHT, y], "#333", "6 4")?;
+        line(svg, [LEFT, y, WIDTH - RIGHT, y], INK, "6 4")?;
         let label = format!("limit {}", format_size(limit));
-        text(svg, [WIDTH - RIGHT, y - 5.0], "end", "#333", &label)?;
+        text(svg, [LEFT + 6.0, y - 6.0], "start", INK, &label)?;
     }
+    curves(svg, evidence, scale)?;
     marks(svg, evidence, scale)?;
-    let victim = evidence.target.victim.as_str();
-    let mut replicas: Vec<_> = evidence.memory.iter().collect();
-    replicas.sort_by_key(|(name, _)| name.as_str() != victim);
-    let mut x = LEFT;
-    for ((name, points), colour) in replicas.into_iter().zip(COLOURS.iter().cycle()) {
-        curve(svg, points, colour, scale)?;
-        line(svg, [x, 14.0, x + 18.0, 14.0], colour, "none")?;
-        text(svg, [x + 24.0, 18.0], "start", "#333", name)?;
-        #[expect(clippy::cast_precision_loss, reason = "the length of a name")]
-        let length = name.len() as f64;
-        x += 48.0 + 7.0 * length;
-    }
     writeln!(svg, "</svg>")
+}
+
+/// What the picture shows, in a line.
+fn title(evidence: &Evidence) -> String {
+    let victim = &evidence.target.victim;
+    match (evidence.killed_at(), evidence.downtime_ms()) {
+        (Some(_), Some(ms)) => {
+            format!(
+                "{victim} is OOM-killed and ready again {} later",
+                seconds(ms)
+            )
+        }
+        (Some(_), None) => format!("{victim} is OOM-killed"),
+        (None, _) => format!("{victim} is not killed"),
+    }
+}
+
+/// From the kill until the victim was ready again.
+fn downtime(svg: &mut String, evidence: &Evidence, scale: &Scale) -> std::fmt::Result {
+    let (Some(killed), Some(ms)) = (evidence.killed_at(), evidence.downtime_ms()) else {
+        return Ok(());
+    };
+    let (from, to) = (scale.x(killed), scale.x(killed + ms));
+    writeln!(
+        svg,
+        "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{}\" fill=\"{}\" \
+         fill-opacity=\"0.12\"/>",
+        to - from,
+        FOOT - TOP,
+        COLOURS[0]
+    )
 }
 
 fn axes(svg: &mut String, scale: &Scale) -> std::fmt::Result {
@@ -93,17 +125,15 @@ fn axes(svg: &mut String, scale: &Scale) -> std::fmt::Result {
         let y = scale.y(bytes);
         line(svg, [LEFT, y, WIDTH - RIGHT, y], "#e4e4e4", "none")?;
         let label = format_size(bytes);
-        text(svg, [LEFT - 8.0, y + 4.0], "end", "#333", &label)?;
+        text(svg, [LEFT - 8.0, y + 4.0], "end", FAINT, &label)?;
     }
     for at_ms in ticks_of_time(scale.last_ms) {
         let x = scale.x(at_ms);
-        let foot = HEIGHT - BOTTOM;
-        line(svg, [x, foot, x, foot + 5.0], "#333", "none")?;
+        line(svg, [x, FOOT, x, FOOT + 5.0], FAINT, "none")?;
         let label = format!("{} s", at_ms / 1000);
-        text(svg, [x, foot + 20.0], "middle", "#333", &label)?;
+        text(svg, [x, FOOT + 20.0], "middle", FAINT, &label)?;
     }
-    let foot = HEIGHT - BOTTOM;
-    line(svg, [LEFT, foot, WIDTH - RIGHT, foot], "#333", "none")
+    line(svg, [LEFT, FOOT, WIDTH - RIGHT, FOOT], FAINT, "none")
 }
 
 /// When the victim was asked, killed and ready again.
@@ -119,29 +149,73 @@ fn marks(svg: &mut String, evidence: &Evidence, scale: &Scale) -> std::fmt::Resu
     for (name, at_ms) in marks {
         if let Some(at_ms) = at_ms {
             let x = scale.x(at_ms);
-            line(svg, [x, TOP - 6.0, x, HEIGHT - BOTTOM], "#888", "2 3")?;
+            line(svg, [x, TOP - 6.0, x, FOOT], FAINT, "2 3")?;
             // Killed and ready are often close: each on its own side of its line.
             let (x, anchor) = match name {
                 "ready" => (x + 4.0, "start"),
                 _ => (x - 4.0, "end"),
             };
-            text(svg, [x, TOP + 4.0], anchor, "#555", name)?;
+            text(svg, [x, TOP + 4.0], anchor, INK, name)?;
         }
+    }
+    if let Some((at_ms, limit)) = evidence.killed_at().zip(evidence.target.limit_bytes) {
+        let (x, y) = (scale.x(at_ms), scale.y(limit));
+        writeln!(
+            svg,
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"{}\" stroke=\"#fff\" \
+             stroke-width=\"1.5\"/>",
+            COLOURS[0]
+        )?;
+    }
+    Ok(())
+}
+
+/// Each replica's, with its name above; the victim's last, so that it lies on top.
+fn curves(svg: &mut String, evidence: &Evidence, scale: &Scale) -> std::fmt::Result {
+    let victim = evidence.target.victim.as_str();
+    let mut replicas: Vec<_> = evidence.memory.iter().collect();
+    replicas.sort_by_key(|(name, _)| name.as_str() != victim);
+    let coloured = replicas.into_iter().zip(COLOURS.iter().cycle());
+    let mut x = LEFT;
+    for ((name, _), colour) in coloured.clone() {
+        writeln!(
+            svg,
+            "<rect x=\"{x:.1}\" y=\"46\" width=\"18\" height=\"4\" fill=\"{colour}\"/>"
+        )?;
+        text(svg, [x + 24.0, 52.0], "start", INK, name)?;
+        #[expect(clippy::cast_precision_loss, reason = "the length of a name")]
+        let length = name.len() as f64;
+        x += 48.0 + 7.0 * length;
+    }
+    let coloured: Vec<_> = coloured.collect();
+    for ((_, points), colour) in coloured.into_iter().rev() {
+        curve(svg, points, colour, scale)?;
     }
     Ok(())
 }
 
 fn curve(svg: &mut String, points: &[Point], colour: &str, scale: &Scale) -> std::fmt::Result {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return Ok(());
+    };
     let every = points.len().div_ceil(MOST_POINTS).max(1);
-    write!(
-        svg,
-        "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\""
-    )?;
+    let mut path = String::new();
     for point in points.iter().step_by(every) {
         let (x, y) = (scale.x(point.at_ms), scale.y(point.bytes));
-        write!(svg, "{x:.1},{y:.1} ")?;
+        write!(path, " {x:.1},{y:.1}")?;
     }
-    writeln!(svg, "\"/>")
+    let (from, to) = (scale.x(first.at_ms), scale.x(last.at_ms));
+    writeln!(
+        svg,
+        "<polygon fill=\"{colour}\" fill-opacity=\"0.1\" points=\"{from:.1},{FOOT}{path} \
+         {to:.1},{FOOT}\"/>"
+    )?;
+    writeln!(
+        svg,
+        "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2.2\" \
+         stroke-linejoin=\"round\" points=\"{}\"/>",
+        path.trim_start()
+    )
 }
 
 fn line(
@@ -164,11 +238,15 @@ fn text(
     colour: &str,
     text: &str,
 ) -> std::fmt::Result {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    let text = escaped(text);
     writeln!(
         svg,
         "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{text}</text>"
     )
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
 /// From 0 up, in steps of a power of two such that there are no more than eight.
@@ -223,6 +301,7 @@ mod tests {
         evidence.memory.insert("a<b&c".to_owned(), Vec::new());
         let svg = render(&evidence);
         for part in [
+            ">replica-0 is OOM-killed and ready again 1.4 s later<",
             "limit 128 MiB",
             ">killed<",
             ">ready<",
@@ -231,6 +310,18 @@ mod tests {
         ] {
             assert!(svg.contains(part), "{part}");
         }
+    }
+
+    #[test]
+    fn the_title_is_what_happened() {
+        let mut evidence = passed();
+        evidence
+            .timeline
+            .retain(|moment| moment.what != What::Ready);
+        assert_eq!(title(&evidence), "replica-0 is OOM-killed");
+        evidence.timeline.clear();
+        evidence.deaths.clear();
+        assert_eq!(title(&evidence), "replica-0 is not killed");
     }
 
     #[test]

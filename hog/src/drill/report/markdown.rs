@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{CURVE, DATA, shown, word};
-use crate::drill::criteria::{Criterion, Verdict, seconds};
+use crate::drill::criteria::{Criterion, Finding, Verdict, seconds};
 use crate::drill::evidence::{Evidence, Expected, Moment};
 
 pub(super) fn render(evidence: &Evidence, criteria: &[Criterion], verdict: Verdict) -> String {
@@ -26,12 +26,16 @@ fn write(
     let target = &evidence.target;
     writeln!(page, "# OOM drill: {} — {}\n", target.name, word(verdict))?;
     writeln!(page, "{}\n", summary(evidence))?;
-    facts(page, evidence)?;
+    writeln!(page, "![memory of each replica over time]({CURVE})\n")?;
 
     writeln!(page, "## Verdict: {}\n", word(verdict))?;
     writeln!(page, "| | criterion | found |\n|---|---|---|")?;
     for Criterion { name, finding } in criteria {
         let (word, detail) = shown(finding);
+        let word = match finding {
+            Finding::Missed(_) => format!("**{word}**"),
+            Finding::Met(_) | Finding::NotChecked(_) => word.to_owned(),
+        };
         writeln!(page, "| {word} | {name} | {} |", cell(detail))?;
     }
 
@@ -52,8 +56,8 @@ fn write(
         writeln!(page, "| {time} | {} | {replica} | {what} |", after(*at_ms))?;
     }
 
-    writeln!(page, "\n## Memory\n")?;
-    writeln!(page, "![memory of each replica over time]({CURVE})\n")?;
+    writeln!(page, "\n## What was done\n")?;
+    facts(page, evidence)?;
     requests(page, evidence)?;
     kills(page, evidence)?;
     notes(page, evidence)?;
@@ -191,7 +195,8 @@ fn kill_rows(kill: &Value) -> Vec<(&'static str, String)> {
     let size = |pointer: &str| kill.pointer(pointer)?.as_u64().map(format_size);
     let victim = text("/victim/comm").map(|comm| {
         let pid = kill.pointer("/victim/pid").and_then(Value::as_u64);
-        let kind = text("/victim/kind").unwrap_or_default();
+        let kind = text("/victim/kind").filter(|kind| kind != "unknown");
+        let kind = kind.unwrap_or_default();
         format!("{comm}[{}] {kind}", pid.unwrap_or(0))
             .trim_end()
             .to_owned()
