@@ -1,13 +1,16 @@
 //! `hog drill` on this machine: real replicas and a real kill, without a probe to ask. It needs root,
 //! and says so where it is skipped.
 
-use std::io::{BufRead, BufReader};
+mod stopped;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hog::cgroup::Hierarchy;
 use serde_json::Value;
+
+use stopped::stopped;
 
 /// They share the CPUs, and one of them measures silence.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -102,22 +105,9 @@ fn a_replica_dies_and_comes_back_while_the_other_one_serves() {
 fn ctrl_c_ends_it_and_leaves_nothing() {
     let Some(_alone) = alone() else { return };
     let directory = tempfile::tempdir().unwrap();
-    let mut child = drill(directory.path(), "--probe none --baseline 1h")
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let began = lines.by_ref().map_while(Result::ok);
-    assert!(
-        began
-            .into_iter()
-            .any(|line| line.contains("the client asks"))
-    );
-    // SAFETY: kill(2) takes no pointer; the pid is that of a child not yet reaped.
-    unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) };
-    let rest: Vec<_> = lines.map_while(Result::ok).collect();
-    assert_eq!(child.wait().unwrap().code(), Some(3), "{rest:?}");
+    let command = drill(directory.path(), "--probe none --baseline 1h");
+    let (code, rest) = stopped(command, "the client asks", libc::SIGINT);
+    assert_eq!(code, Some(3), "{rest:?}");
     assert_eq!(data(directory.path())["verdict"], "failed");
     assert_eq!(left_behind(), [""; 0]);
 }

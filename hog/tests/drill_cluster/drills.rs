@@ -1,11 +1,11 @@
 //! The drills.
 
-use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::shop::{Cluster, Script};
+use crate::stopped::stopped;
 
 struct Drill {
     cluster: Cluster,
@@ -133,29 +133,48 @@ fn what_it_changes_it_puts_back() {
 }
 
 #[test]
+fn what_it_was_forced_to_change_is_put_back_too() {
+    let script = Script {
+        namespace_labels: json!({"oom-probe.io/drill": "forbidden"}),
+        deployment_annotations: json!({"argocd.argoproj.io/tracking-id": "shop:cart"}),
+        limit: "1024Mi",
+        ..Script::default()
+    };
+    let drill = Drill::on(script);
+    let said = code(&drill.run("--yes --force --limit 128M"), 0);
+    assert!(drill.cluster.shop.was_made_to_grow(), "{said}");
+    assert_eq!(drill.cluster.shop.patches().len(), 2, "{said}");
+    assert_eq!(drill.cluster.shop.limit(), 1 << 30);
+}
+
+#[test]
+fn what_it_changed_is_put_back_after_an_error() {
+    let script = Script {
+        limit: "1024Mi",
+        ..Script::default()
+    };
+    let drill = Drill::on(script);
+    // Port 1 of the loopback interface: no probe listens there.
+    let said = code(
+        &drill.run("--yes --limit 128M --probe http://127.0.0.1:1"),
+        1,
+    );
+    assert!(said.contains("oom-probe does not answer"), "{said}");
+    assert_eq!(drill.cluster.shop.patches().len(), 2, "{said}");
+    assert_eq!(drill.cluster.shop.limit(), 1 << 30);
+    assert!(!drill.cluster.shop.was_made_to_grow());
+}
+
+#[test]
 fn ctrl_c_ends_it_with_everything_put_back() {
     let script = Script {
         limit: "1024Mi",
         ..Script::default()
     };
     let drill = Drill::on(script);
-    let mut child = drill
-        .command("--yes --limit 128M --baseline 1h")
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let began = lines.by_ref().map_while(Result::ok);
-    assert!(
-        began
-            .into_iter()
-            .any(|line| line.contains("the client asks"))
-    );
-    // SAFETY: kill(2) takes no pointer; the pid is that of a child not yet reaped.
-    unsafe { libc::kill(child.id().cast_signed(), libc::SIGINT) };
-    let rest: Vec<_> = lines.map_while(Result::ok).collect();
-    assert_eq!(child.wait().unwrap().code(), Some(3), "{rest:?}");
+    let command = drill.command("--yes --limit 128M --baseline 1h");
+    let (code, rest) = stopped(command, "the client asks", libc::SIGINT);
+    assert_eq!(code, Some(3), "{rest:?}");
     assert!(
         rest.iter().any(|line| line.contains("put back")),
         "{rest:?}"
@@ -281,18 +300,8 @@ fn a_drill_that_is_stopped_gives_back_what_was_taken() {
         ..Script::default()
     };
     let drill = Drill::on(script);
-    let mut child = drill
-        .command("--yes --allocate 2000M")
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let holds = lines.by_ref().map_while(Result::ok);
-    assert!(holds.into_iter().any(|line| line.contains("cart-0 holds")));
-    // SAFETY: kill(2) takes no pointer; the pid is that of a child not yet reaped.
-    unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
-    let rest: Vec<_> = lines.map_while(Result::ok).collect();
-    assert_eq!(child.wait().unwrap().code(), Some(3), "{rest:?}");
+    let command = drill.command("--yes --allocate 2000M");
+    let (code, rest) = stopped(command, "cart-0 holds", libc::SIGTERM);
+    assert_eq!(code, Some(3), "{rest:?}");
     assert!(drill.cluster.shop.was_freed(), "{rest:?}");
 }

@@ -9,3 +9,5 @@ mod apiserver;
 mod drills;
 mod shop;
 mod sockets;
+#[path = "../stopped/mod.rs"]
+mod stopped;
