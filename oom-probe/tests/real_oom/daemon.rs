@@ -177,13 +177,16 @@ impl Daemon {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The kills that it wrote on standard output; none where that went elsewhere.
+    /// The kills that it wrote on standard output; none where that went elsewhere. The end of a file
+    /// moves page by page, also within one write(2) (mm/filemap.c `generic_perform_write`): a line
+    /// without its end is one that is being written.
     pub(crate) fn written(&self) -> Vec<Record> {
         let written = match fs::read_to_string(&self.output) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             written => written.expect("read what the daemon wrote"),
         };
-        written
+        let whole = written.rfind('\n').map_or("", |end| &written[..end]);
+        whole
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
             .collect()

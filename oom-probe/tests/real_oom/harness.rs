@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::hung;
 use crate::mounts;
 use crate::scenarios;
 use crate::world::{Programs, World};
@@ -35,9 +36,6 @@ pub(crate) enum Need {
     NativeOnly,
     /// What no kernel does differently: natively, and with cgroup v2 on one emulated machine.
     OneMachine,
-    /// Another kernel than 6.12: a daemon that takes over was seen to hang there, and what would
-    /// have come after it has not been run.
-    NotLinux612,
 }
 
 impl Need {
@@ -46,13 +44,6 @@ impl Need {
         let (there, reason) = match self {
             Self::V2 => (world.is_v2(), "the memory controller is cgroup v1's"),
             Self::OwnMachine => (world.vm.is_some(), "only in an emulated machine"),
-            Self::NotLinux612 => (
-                !world
-                    .vm
-                    .as_deref()
-                    .is_some_and(|name| name.starts_with("6.12")),
-                "not seen to pass on 6.12, where taking over hangs for a cause not found",
-            ),
             Self::OneMachine => (
                 world.vm.as_deref().is_none_or(|name| name == USUAL_MACHINE),
                 "no matter of the kernel: natively and on 6.1",
@@ -149,6 +140,7 @@ fn run_in(world: &Arc<World>, chosen: &[&Scenario], tally: &mut Tally) {
             (None, Some(reason)) => Verdict::Skipped(reason.to_owned()),
             (None, None) => within(LIMIT, world, scenario.run, &panicked).unwrap_or_else(|| {
                 hung = Some(scenario.name);
+                println!("--- {} did not end ---\n{}", scenario.name, hung::threads());
                 Verdict::Failed(format!("did not end within {} s", LIMIT.as_secs()))
             }),
         };

@@ -21,6 +21,7 @@ mod daemon;
 mod expect;
 mod harness;
 mod http;
+mod hung;
 mod kernel_log;
 mod kubelet;
 mod metrics;

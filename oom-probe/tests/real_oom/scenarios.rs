@@ -23,7 +23,7 @@ mod storm;
 mod stuck;
 mod trigger;
 
-use crate::harness::Need::{NativeOnly, NotLinux612, OneMachine, OwnMachine, TwoNodes, V2};
+use crate::harness::Need::{NativeOnly, OneMachine, OwnMachine, TwoNodes, V2};
 use crate::harness::{Need, Run, Scenario};
 
 /// Small enough to be full at once, large enough for a hog.
@@ -99,28 +99,16 @@ pub(crate) const ALL: &[Scenario] = &[
     any("log and API agree", rung::log_and_api_agree),
     any("hidden kill", rung::hidden_kill),
     any("plain tracepoint", lowest::plain_tracepoint),
-    with("pins: killed for 3 s", &[NotLinux612], pins::outage::killed),
-    with(
-        "pins: stopped for 3 s",
-        &[NotLinux612],
-        pins::outage::stopped,
-    ),
-    with(
-        "pins: ten restarts in a storm",
-        &[NotLinux612],
-        pins::outage::ten_restarts,
-    ),
+    any("pins: killed for 3 s", pins::outage::killed),
+    any("pins: stopped for 3 s", pins::outage::stopped),
+    any("pins: ten restarts in a storm", pins::outage::ten_restarts),
     once("pins: another build", pins::upgrade::another_build),
     once(
         "pins: another record version",
         pins::upgrade::another_version,
     ),
     once("pins: plain tracepoint", pins::lowest::plain_tracepoint),
-    with(
-        "pins: a hook is gone",
-        &[NotLinux612],
-        pins::broken::hook_gone,
-    ),
+    any("pins: a hook is gone", pins::broken::hook_gone),
     once("pins: foreign maps", pins::broken::foreign_maps),
     once("pins: wiped", pins::broken::wiped),
     once("pins: no bpffs", pins::broken::no_bpffs),
@@ -139,21 +127,13 @@ pub(crate) const ALL: &[Scenario] = &[
     once("state of another boot", state::another_boot),
     once("state of no use", state::unusable),
     once("state on a full disk", state::full_for_a_while),
-    with(
-        "counters tell what no hook saw",
-        &[NotLinux612],
-        state::counters_tell,
-    ),
+    any("counters tell what no hook saw", state::counters_tell),
     any("stop", start::stop),
     any("no privileges", start::no_privileges),
-    with(
-        "least privilege",
-        &[NotLinux612],
-        privileges::least_privilege,
-    ),
-    with("missing rights", &[NotLinux612], privileges::missing_rights),
+    any("least privilege", privileges::least_privilege),
+    any("missing rights", privileges::missing_rights),
     once("oom_score_adj", privileges::oom_score_adj),
-    with("full ring", &[NotLinux612], overload::full_ring),
+    any("full ring", overload::full_ring),
     once("blocked output", overload::blocked_output),
     once("hostile peers", overload::hostile_peers),
     once("stuck reader", stuck::stuck_reader),

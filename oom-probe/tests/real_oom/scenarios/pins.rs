@@ -83,10 +83,20 @@ impl<'w> Daemons<'w> {
 /// A victim: between when and when it was killed.
 type Victims = BTreeMap<u32, (SystemTime, SystemTime)>;
 
-/// Has one process after another killed, one every [`PACE`], until it is told to stop.
+/// Has one process after another killed, one every [`PACE`], until it is told to stop or dropped: a
+/// scope waits for its threads even where what came after them panics.
 struct Killing<'s> {
-    stop: &'s AtomicBool,
+    stop: Stop<'s>,
     thread: ScopedJoinHandle<'s, Victims>,
+}
+
+/// Set when dropped.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl<'s> Killing<'s> {
@@ -101,11 +111,14 @@ impl<'s> Killing<'s> {
             }
             victims
         });
-        Self { stop, thread }
+        Self {
+            stop: Stop(stop),
+            thread,
+        }
     }
 
     fn stop(self) -> Victims {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop);
         self.thread.join().unwrap()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use super::{Daemons, Killing, Victims, balanced, each_once, one, wait_for_written};
@@ -74,6 +74,8 @@ pub(crate) fn ten_restarts(world: &World) -> String {
         let mut daemon = daemon;
         while restarts < RESTARTS {
             while victims.lock().unwrap().len() < each * (restarts + 1) {
+                let stuck = runners.iter().all(ScopedJoinHandle::is_finished);
+                assert!(!stuck, "nobody is killed any more");
                 thread::sleep(super::PAUSE);
             }
             if restarts % 2 == 0 {
