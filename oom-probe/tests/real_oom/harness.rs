@@ -1,5 +1,6 @@
 //! Runs scenarios one after another, each within a time of its own, and tells how they came out.
 
+use std::iter;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -78,8 +79,8 @@ struct Tally {
     skipped: u32,
 }
 
-/// Runs the scenarios whose name contains one of the filters; without filters all.
-pub(crate) fn run(filters: &[String]) -> ExitCode {
+/// Runs the scenarios whose name contains one of the filters, each so many times; without filters all.
+pub(crate) fn run(filters: &[String], times: usize) -> ExitCode {
     let chosen: Vec<&Scenario> = scenarios::ALL
         .iter()
         .filter(|scenario| {
@@ -88,6 +89,7 @@ pub(crate) fn run(filters: &[String]) -> ExitCode {
                     .iter()
                     .any(|part| scenario.name.contains(part.as_str()))
         })
+        .flat_map(|scenario| iter::repeat_n(scenario, times))
         .collect();
     let began = Instant::now();
     let mut tally = Tally::default();
@@ -111,7 +113,7 @@ pub(crate) fn run(filters: &[String]) -> ExitCode {
     println!(
         "\ntest result: {word}. {passed} passed; {failed} failed; {skipped} ignored; 0 measured; \
          {} filtered out; finished in {:.2}s",
-        scenarios::ALL.len() - chosen.len(),
+        scenarios::ALL.len() - chosen.len() / times.max(1),
         began.elapsed().as_secs_f64()
     );
     ExitCode::from(u8::from(failed > 0))

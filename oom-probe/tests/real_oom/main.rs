@@ -5,7 +5,8 @@
 //! in since it began, and the books have to balance over the whole run.
 //!
 //! Programs come from `OOM_PROBE_BIN` and `HOG_BIN`, else from the directory above this test's own;
-//! `OOM_PROBE_VM` names the emulated machine. Arguments are parts of the names of scenarios to run.
+//! `OOM_PROBE_VM` names the emulated machine. Arguments are parts of the names of scenarios to run;
+//! `--repeat=N` runs each of them that many times.
 
 #[expect(
     dead_code,
@@ -43,7 +44,11 @@ fn main() -> ExitCode {
     {
         return container::be_shell(rest);
     }
+    let times = arguments
+        .iter()
+        .find_map(|argument| argument.strip_prefix("--repeat="));
+    let times = times.map_or(1, |times| times.parse().expect("--repeat=N"));
     let is_filter = |argument: &&String| !argument.starts_with('-');
     let filters: Vec<String> = arguments.iter().filter(is_filter).cloned().collect();
-    harness::run(&filters)
+    harness::run(&filters, times)
 }

@@ -79,6 +79,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     pub(crate) test_bin: Option<PathBuf>,
 
+    /// Run each scenario that many times on each machine
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) repeat: u16,
+
     /// Arguments for the test: names of the scenarios to run
     #[arg(last = true, value_name = "FILTER")]
     pub(crate) filters: Vec<String>,
@@ -180,10 +184,14 @@ fn contents(args: &Args) -> Result<Contents> {
         };
         programs.push(("test".to_owned(), test));
     }
+    let mut arguments = args.filters.clone();
+    if args.repeat > 1 {
+        arguments.push(format!("--repeat={}", args.repeat));
+    }
     Ok(Contents {
         init,
         programs,
-        arguments: args.filters.clone(),
+        arguments,
     })
 }
 
@@ -285,6 +293,7 @@ mod tests {
     fn a_whole_run_is_the_default_and_filters_come_last() {
         let args = parse("vm-test").unwrap();
         assert_eq!((args.jobs, args.timeout, args.kernels.len()), (2, 900, 0));
+        assert_eq!(args.repeat, 1);
         let args = parse("vm-test --kernel 6.1 --kernel 5.10 -- single storm").unwrap();
         assert_eq!(args.kernels, ["6.1", "5.10"]);
         assert_eq!(args.filters, ["single", "storm"]);
