@@ -1,6 +1,6 @@
 //! What the kernel's own log says about each kill.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
@@ -55,6 +55,13 @@ impl KernelLog {
     pub(crate) fn killed(&mut self, tid: u32) -> Option<Killed> {
         self.read();
         self.killed.get(&tid).cloned()
+    }
+
+    /// Those of the threads that it says it killed.
+    pub(crate) fn killed_of(&mut self, tids: &BTreeSet<u32>) -> BTreeSet<u32> {
+        self.read();
+        let killed = tids.iter().filter(|tid| self.killed.contains_key(tid));
+        killed.copied().collect()
     }
 
     fn take(&mut self, record: &str) {

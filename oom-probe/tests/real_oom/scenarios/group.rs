@@ -14,7 +14,7 @@ use crate::world::{Running, World};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Slow enough for the processes to be counted before they die.
-const SLOWLY: &str = "50ms";
+pub(super) const SLOWLY: &str = "50ms";
 
 pub(crate) fn of_three(world: &World) -> String {
     group(world, 3, 0, 24 << 20)
@@ -85,7 +85,7 @@ fn group(world: &World, processes: usize, spared: usize, limit: u64) -> String {
 }
 
 /// The processes in the cgroup, once there are that many.
-fn wait_for(cgroup: &Cgroup, count: usize) -> BTreeSet<u32> {
+pub(super) fn wait_for(cgroup: &Cgroup, count: usize) -> BTreeSet<u32> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let pids = cgroup.processes().unwrap();
