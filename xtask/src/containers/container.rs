@@ -17,8 +17,6 @@ pub(super) struct Container<'a> {
     id: String,
     /// How often something was run in it: each needs a name.
     runs: u32,
-    /// How often it was started again.
-    starts: u32,
     log: PathBuf,
 }
 
@@ -39,46 +37,16 @@ impl<'a> Container<'a> {
             engine,
             id: id.to_owned(),
             runs: 0,
-            starts: 0,
-            log: log(engine, id, 0),
+            log: engine.path().join(format!("{id}.log")),
         };
-        let runc = engine.runc().display().to_string();
-        let runc_root = engine.path().join("runc").display().to_string();
-        let output = container.output();
-        let mut command = vec!["run", "--detach", "--snapshotter", SNAPSHOTTER];
-        command.extend(["--runc-binary", &runc, "--runc-root", &runc_root]);
-        command.extend(output.iter().map(String::as_str));
-        command.extend(options.iter().map(String::as_str));
-        command.extend([image, id]);
-        command.extend(arguments);
-        engine.ctr(&command)?;
-        Ok(container)
-    }
-
-    /// Where its output goes.
-    fn output(&self) -> [String; 4] {
-        let fifos = self.engine.path().join("fifo");
-        [
-            "--fifo-dir".to_owned(),
-            fifos.display().to_string(),
-            "--log-uri".to_owned(),
-            format!("file://{}", self.log.display()),
+        let log = format!("file://{}", container.log.display());
+        let options = [
+            &["--detach".to_owned(), "--log-uri".to_owned(), log],
+            options,
         ]
-    }
-
-    /// Runs it again after [`Self::kill`], in the same place; what it says from now on is apart.
-    ///
-    /// # Errors
-    /// containerd cannot run it.
-    pub(super) fn start_again(&mut self) -> Result<()> {
-        self.starts += 1;
-        self.log = log(self.engine, &self.id, self.starts);
-        let output = self.output();
-        let mut command = vec!["tasks", "start", "--detach"];
-        command.extend(output.iter().map(String::as_str));
-        command.push(&self.id);
-        self.engine.ctr(&command)?;
-        Ok(())
+        .concat();
+        run(engine, id, image, &options, arguments)?;
+        Ok(container)
     }
 
     /// Ends it by a signal and waits until it is gone.
@@ -88,10 +56,7 @@ impl<'a> Container<'a> {
     pub(super) fn kill(&self, signal: &str) -> Result<()> {
         self.engine
             .ctr(&["tasks", "kill", "--signal", signal, &self.id])?;
-        self.wait()?;
-        // A container that was killed is deleted with its exit code for ctr's own.
-        let _ = self.engine.ctr(&["tasks", "delete", &self.id]);
-        Ok(())
+        self.wait()
     }
 
     /// Waits until it has ended by itself.
@@ -161,8 +126,37 @@ impl<'a> Container<'a> {
     }
 }
 
-fn log(engine: &Engine, id: &str, starts: u32) -> PathBuf {
-    engine.path().join(format!("{id}.{starts}.log"))
+/// Runs an image to its end, and gives what it said.
+///
+/// # Errors
+/// containerd cannot run it, or it fails: the error says how.
+pub(super) fn run_to_end(
+    engine: &Engine,
+    id: &str,
+    image: &str,
+    options: &[String],
+    arguments: &[&str],
+) -> Result<String> {
+    let options = [&["--rm".to_owned()], options].concat();
+    run(engine, id, image, &options, arguments)
+}
+
+fn run(
+    engine: &Engine,
+    id: &str,
+    image: &str,
+    options: &[String],
+    arguments: &[&str],
+) -> Result<String> {
+    let runc = engine.runc().display().to_string();
+    let runc_root = engine.path().join("runc").display().to_string();
+    let fifos = engine.path().join("fifo").display().to_string();
+    let mut command = vec!["run", "--snapshotter", SNAPSHOTTER, "--fifo-dir", &fifos];
+    command.extend(["--runc-binary", &runc, "--runc-root", &runc_root]);
+    command.extend(options.iter().map(String::as_str));
+    command.extend([image, id]);
+    command.extend(arguments);
+    engine.ctr(&command)
 }
 
 /// A line of `ctr tasks list`.

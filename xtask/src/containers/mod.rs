@@ -5,6 +5,7 @@ mod container;
 mod engine;
 mod mount;
 mod node;
+mod pod;
 mod programs;
 mod scenarios;
 

@@ -17,7 +17,7 @@ impl Bpffs {
     /// # Errors
     /// This system cannot.
     pub(super) fn mount(at: PathBuf) -> Result<Self> {
-        fs::create_dir(&at).with_context(|| format!("make {}", at.display()))?;
+        fs::create_dir_all(&at).with_context(|| format!("make {}", at.display()))?;
         cmd::run_quietly(Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&at))?;
         Ok(Self(at))
     }

@@ -2,40 +2,25 @@
 //! the rights of the DaemonSet, and containers that run out of memory beside it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::iter;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use super::container::Container;
+use super::container::{Container, run_to_end};
 use super::engine::Engine;
 use super::mount::Bpffs;
+use super::pod::{self, HostPath, HostPathType, Pod};
 use crate::image::Images;
 
-/// What `ctr` gives every container and the DaemonSet none.
-const DEFAULT_CAPABILITIES: [&str; 14] = [
-    "CAP_AUDIT_WRITE",
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_MKNOD",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_RAW",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-];
-/// What the DaemonSet adds, and the bits of these two in `/proc/PID/status`
-/// (include/uapi/linux/capability.h).
-const CAPABILITIES: [(&str, u32); 2] = [("CAP_PERFMON", 38), ("CAP_BPF", 39)];
-/// The DaemonSet's memory limit.
-const PROBE_LIMIT: u64 = 64 << 20;
+/// The bits of what the DaemonSet adds in `/proc/PID/status`: CAP_PERFMON and CAP_BPF of
+/// include/uapi/linux/capability.h.
+pub(super) const PROBE_CAPABILITIES: u64 = 1 << 38 | 1 << 39;
+/// What the manifests call a node by.
+pub(super) const NAME: &str = "node-1";
 /// The memory limit of a victim's container.
 pub(super) const VICTIM_LIMIT: u64 = 32 << 20;
 /// The hog's user.
@@ -43,64 +28,111 @@ pub(super) const VICTIM_USER: u64 = 65532;
 /// How long a kill may take to be seen on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The directories that the node lends the daemon, and the images.
+/// The machine as a node of its own: its directories are below one of the test's, but for the
+/// cgroups.
 pub(super) struct Node<'a> {
     engine: &'a Engine,
     images: &'a Images,
+    root: PathBuf,
     bpffs: Bpffs,
-    state: PathBuf,
+    /// What was in its directories before all else: into each bpffs a kernel may put iterators of
+    /// its own (`populate_bpffs` of kernel/bpf/inode.c).
+    own: Vec<PathBuf>,
 }
 
 impl<'a> Node<'a> {
-    /// Sets the directories up.
+    /// Sets the directories up that every node has.
     ///
     /// # Errors
     /// They cannot be made, or bpffs cannot be mounted.
     pub(super) fn new(engine: &'a Engine, images: &'a Images, name: &str) -> Result<Self> {
-        let directory = engine.path().join(name);
-        let state = directory.join("state");
-        fs::create_dir_all(&state).with_context(|| format!("make {}", state.display()))?;
-        Ok(Self {
+        let root = engine.path().join(name);
+        let mut node = Self {
             engine,
             images,
-            bpffs: Bpffs::mount(directory.join("bpf"))?,
-            state,
-        })
+            bpffs: Bpffs::mount(root.join("sys/fs/bpf"))?,
+            root,
+            own: Vec::new(),
+        };
+        let lib = node.lib();
+        fs::create_dir_all(&lib).with_context(|| format!("make {}", lib.display()))?;
+        node.own = node.left()?;
+        Ok(node)
     }
 
-    /// Runs the daemon by its image's own entry point, and waits until it captures.
+    /// Its `/var/lib`.
+    fn lib(&self) -> PathBuf {
+        self.root.join("var/lib")
+    }
+
+    /// What probes have left in its bpffs and in its `/var/lib`.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(super) fn left(&self) -> Result<Vec<PathBuf>> {
+        let mut left = Vec::new();
+        for directory in [self.bpffs.path(), &self.lib()] {
+            for entry in fs::read_dir(directory)? {
+                left.push(entry?.path());
+            }
+        }
+        left.retain(|path| !self.own.contains(path));
+        Ok(left)
+    }
+
+    /// Runs the probe as its DaemonSet does, and waits until it captures.
     ///
     /// # Errors
     /// It does not capture; the error has its log.
     pub(super) fn probe(&self, name: &str) -> Result<Container<'a>> {
-        let container = self.run(name, &[])?;
+        let pod = Pod::of_daemon_set("manifests/plain.yaml", "oom-probe")?;
+        let container = self.run(name, &pod, pod.container()?)?;
         container.says("capturing OOM kills")?;
         Ok(container)
     }
 
-    /// Runs `oom-probe` with the mounts and rights of the DaemonSet.
+    /// Runs a container of a pod.
     ///
     /// # Errors
-    /// containerd cannot run it.
-    pub(super) fn run(&self, name: &str, arguments: &[&str]) -> Result<Container<'a>> {
-        let mount = |source: &std::path::Path, target: &str, options: &str| {
-            let source = source.display();
-            format!("--mount=type=bind,src={source},dst={target},options={options}")
-        };
-        let mut options = vec![
-            "--seccomp".to_owned(),
-            "--read-only".to_owned(),
-            format!("--memory-limit={PROBE_LIMIT}"),
-            mount(self.bpffs.path(), "/host/bpf", "rbind:rslave:rw"),
-            mount("/sys/fs/cgroup".as_ref(), "/host/cgroup", "rbind:rslave:ro"),
-            mount(&self.state, "/var/lib/oom-probe", "rbind:rw"),
-            "--env=OOM_PROBE_CGROUP_ROOT=/host/cgroup".to_owned(),
-            "--env=NODE_NAME=node-1".to_owned(),
-        ];
-        options.extend(DEFAULT_CAPABILITIES.map(|name| format!("--cap-drop={name}")));
-        options.extend(CAPABILITIES.map(|(name, _)| format!("--cap-add={name}")));
-        let image = &self.images.oom_probe.name;
-        Container::run(self.engine, name, image, &options, arguments)
+    /// containerd cannot run it, or the pod asks for what this node does not have.
+    pub(super) fn run(
+        &self,
+        name: &str,
+        pod: &Pod,
+        container: &pod::Container,
+    ) -> Result<Container<'a>> {
+        let options = pod.options(container, NAME, |host| self.directory(host))?;
+        let image = &container.image;
+        Container::run(self.engine, name, image, &options, &command(container))
+    }
+
+    /// Runs a container of a pod to its end, and gives what it said.
+    ///
+    /// # Errors
+    /// It fails, or as [`Self::run`].
+    pub(super) fn run_to_end(
+        &self,
+        name: &str,
+        pod: &Pod,
+        container: &pod::Container,
+    ) -> Result<String> {
+        let options = pod.options(container, NAME, |host| self.directory(host))?;
+        let image = &container.image;
+        run_to_end(self.engine, name, image, &options, &command(container))
+    }
+
+    /// A directory of the node, as the kubelet finds or makes it.
+    fn directory(&self, host: &HostPath) -> Result<PathBuf> {
+        let HostPath { path, r#type } = host;
+        if path == Path::new("/sys/fs/cgroup") {
+            return Ok(path.clone());
+        }
+        let directory = self.root.join(path.strip_prefix("/")?);
+        if *r#type == HostPathType::DirectoryOrCreate {
+            fs::create_dir_all(&directory)?;
+        }
+        ensure!(directory.is_dir(), "the node has no {}", path.display());
+        Ok(directory)
     }
 
     /// A container whose parent lives on while its child runs out of memory; returns when that is
@@ -168,17 +200,26 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Whether a process has no more rights than the DaemonSet gives.
+/// The image's entry point, which `ctr` replaces by what it is given, and the manifest's arguments.
+/// There is no API server here, so none is waited for.
+fn command(container: &pod::Container) -> Vec<&str> {
+    let arguments = container.args.iter().map(|argument| match &**argument {
+        "--kubernetes=on" => "--kubernetes=off",
+        argument => argument,
+    });
+    iter::once("/oom-probe").chain(arguments).collect()
+}
+
+/// Whether a process has no more rights than these capabilities.
 ///
 /// # Errors
 /// What it may do beyond that.
-pub(super) fn check_rights(status: &str, mounts: &str) -> Result<()> {
+pub(super) fn check_rights(status: &str, mounts: &str, allowed: u64) -> Result<()> {
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.map(str::trim)
             .with_context(|| format!("no {name} in {status}"))
     };
-    let allowed: u64 = CAPABILITIES.iter().map(|(_, bit)| 1 << bit).sum();
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
         let held = u64::from_str_radix(field(set)?, 16)?;
         ensure!(
@@ -212,15 +253,20 @@ mod tests {
 
     #[test]
     fn two_capabilities_and_nothing_more_are_taken() {
-        assert!(check_rights(&status("000000c000000000"), ROOT).is_ok());
-        assert!(check_rights(&status("0000000000000000"), ROOT).is_ok());
-        let error = check_rights(&status("000000c000200000"), ROOT).unwrap_err();
+        let check = |status: &str, mounts: &str| check_rights(status, mounts, PROBE_CAPABILITIES);
+        assert!(check(&status("000000c000000000"), ROOT).is_ok());
+        assert!(check(&status("0000000000000000"), ROOT).is_ok());
+        let error = check(&status("000000c000200000"), ROOT).unwrap_err();
         assert_eq!(
             error.to_string(),
             "CapEff: c000200000 is more than c000000000"
         );
         let new = status("0000000000000000").replace("NoNewPrivs:\t1", "NoNewPrivs:\t0");
-        assert!(check_rights(&new, ROOT).is_err());
-        assert!(check_rights(&status("0"), &ROOT.replace(" ro,", " rw,")).is_err());
+        assert!(check(&new, ROOT).is_err());
+        assert!(check(&status("0"), &ROOT.replace(" ro,", " rw,")).is_err());
+        assert!(
+            check_rights(&status("0"), ROOT, 0).is_err(),
+            "CapPrm holds two"
+        );
     }
 }

@@ -4,18 +4,23 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::engine::Engine;
-use super::node::{Node, VICTIM_LIMIT, VICTIM_USER, check_rights};
+use super::node::{self, Node, PROBE_CAPABILITIES, VICTIM_LIMIT, VICTIM_USER, check_rights};
+use super::pod::Pod;
 use crate::image::Images;
 
 /// A scenario: its name, and what it does; it fails where something is not as it should be.
 pub(super) type Scenario = (&'static str, fn(&Engine, &Images) -> Result<()>);
 
-pub(super) const ALL: [Scenario; 2] = [
+pub(super) const ALL: [Scenario; 3] = [
     (
         "a_container_with_two_capabilities_captures_the_kill_of_another",
         captures,
     ),
-    ("a_restarted_container_goes_on_capturing", restarts),
+    (
+        "kills_while_the_container_is_down_are_there_afterwards",
+        restarts,
+    ),
+    ("the_cleanup_leaves_nothing_on_the_node", cleans_up),
 ];
 
 /// An id as containerd's own: the kill record has to name the container by it.
@@ -26,7 +31,11 @@ fn id(digit: char) -> String {
 fn captures(engine: &Engine, images: &Images) -> Result<()> {
     let node = Node::new(engine, images, "captures")?;
     let mut probe = node.probe("captures")?;
-    check_rights(&probe.proc("status")?, &probe.proc("mountinfo")?)?;
+    check_rights(
+        &probe.proc("status")?,
+        &probe.proc("mountinfo")?,
+        PROBE_CAPABILITIES,
+    )?;
     let victim = id('a');
     node.victim(&victim)?;
     let kills = node.kills(&mut probe, &victim, 1)?;
@@ -45,19 +54,74 @@ fn captures(engine: &Engine, images: &Images) -> Result<()> {
     Ok(())
 }
 
+/// A crash, after which the kubelet makes a new container, and then a rollout: each time with a
+/// kill while there is no daemon.
 fn restarts(engine: &Engine, images: &Images) -> Result<()> {
     let node = Node::new(engine, images, "restarts")?;
-    let mut probe = node.probe("restarts")?;
-    node.victim(&id('b'))?;
-    node.kills(&mut probe, &id('b'), 1)?;
-    probe.kill("SIGKILL")?;
-    probe.start_again()?;
-    probe.says("capturing OOM kills")?;
-    // What was told before is not forgotten.
-    node.kills(&mut probe, &id('b'), 1)?;
-    node.victim(&id('c'))?;
-    let kills = node.kills(&mut probe, &id('c'), 1)?;
-    check(&kills[0], &node.cgroup(&id('c')))
+    let mut probe = node.probe("restarts-0")?;
+    let mut victims = vec![id('b')];
+    node.victim(&victims[0])?;
+    node.kills(&mut probe, &victims[0], 1)?;
+    for (restart, signal, while_down) in [(1, "SIGKILL", 'c'), (2, "SIGTERM", 'd')] {
+        probe.kill(signal)?;
+        drop(probe);
+        victims.push(id(while_down));
+        node.victim(&id(while_down))?;
+        probe = node.probe(&format!("restarts-{restart}"))?;
+        ensure!(
+            probe
+                .said()
+                .contains("taking over what an earlier daemon pinned in /host/bpf/oom-probe"),
+            "it began anew: {}",
+            probe.said()
+        );
+        for victim in &victims {
+            let kills = node.kills(&mut probe, victim, 1)?;
+            check(&kills[0], &node.cgroup(victim))?;
+        }
+    }
+    Ok(())
+}
+
+fn cleans_up(engine: &Engine, images: &Images) -> Result<()> {
+    let node = Node::new(engine, images, "cleanup")?;
+    let cleanup = Pod::of_daemon_set("cleanup/daemon-set.yaml", "oom-probe-cleanup")?;
+    let mut probe = node.probe("cleanup-probe")?;
+    node.victim(&id('e'))?;
+    node.kills(&mut probe, &id('e'), 1)?;
+
+    let unpin = |name| node.run_to_end(name, &cleanup, cleanup.init_container()?);
+    let refused = unpin("cleanup-early").err().map(|error| error.to_string());
+    ensure!(
+        refused
+            .as_ref()
+            .is_some_and(|why| why.contains("/host/bpf/oom-probe is held by")),
+        "it does not mind a running probe: {refused:?}"
+    );
+    node.kills(&mut probe, &id('e'), 1)?;
+    probe.kill("SIGTERM")?;
+    drop(probe);
+    ensure!(
+        node.left()?.len() == 2,
+        "not pins and state: {:?}",
+        node.left()?
+    );
+
+    let said = unpin("cleanup-unpin")?;
+    ensure!(said.contains("unpinned /host/bpf/oom-probe"), "{said}");
+    ensure!(node.left()?.is_empty(), "it leaves {:?}", node.left()?);
+    let done = node.run("cleanup-done", &cleanup, cleanup.container()?)?;
+    done.says("nothing is pinned in /host/bpf/oom-probe")?;
+    check_rights(&done.proc("status")?, &done.proc("mountinfo")?, 0)?;
+    done.kill("SIGTERM")?;
+    ensure!(node.left()?.is_empty(), "it leaves {:?}", node.left()?);
+
+    // Nothing records any more, in places of the kernel's where no file shows.
+    node.victim(&id('f'))?;
+    let mut probe = node.probe("cleanup-anew")?;
+    node.kills(&mut probe, &id('f'), 0)?;
+    node.kills(&mut probe, &id('e'), 0)?;
+    Ok(())
 }
 
 /// What a kill record of [`Node::victim`] has to say.
@@ -65,7 +129,7 @@ fn check(kill: &Value, cgroup: &str) -> Result<()> {
     let expected = [
         ("/scope", json!("host")),
         ("/limit", json!("container")),
-        ("/node", json!("node-1")),
+        ("/node", json!(node::NAME)),
         ("/victim/comm", json!("hog")),
         ("/victim/uid", json!(VICTIM_USER)),
         ("/victim/kind", json!("child")),
