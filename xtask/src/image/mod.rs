@@ -8,6 +8,7 @@
 pub(crate) mod again;
 mod arch;
 mod archive;
+pub(crate) mod check;
 mod layer;
 mod program;
 mod reference;
@@ -50,6 +51,9 @@ pub(crate) struct Args {
     /// Build the commit once more in another directory, and fail unless the programs are the same
     #[arg(long, conflicts_with = "arch")]
     again: bool,
+    /// Have skopeo read the archives, as docker's and as OCI's
+    #[arg(long)]
+    check: bool,
     /// Where the archives are written [default: target/image]
     #[arg(long, value_name = "DIRECTORY")]
     out: Option<PathBuf>,
@@ -100,7 +104,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .out
         .clone()
         .unwrap_or_else(|| cmd::target_dir().join("image"));
-    let Images { oom_probe, hog } = write(&programs, &args.repository, &args.tag, &out)?;
+    let images = write(&programs, &args.repository, &args.tag, &out)?;
+    if args.check {
+        check::run(&images)?;
+        println!("skopeo reads them as docker's and as OCI's");
+    }
+    let Images { oom_probe, hog } = images;
     for Written { path, name, digest } in [oom_probe, hog] {
         let size = fs::metadata(&path)?.len();
         let path = path.strip_prefix(cmd::workspace()).unwrap_or(&path);

@@ -10,7 +10,7 @@ use clap::Parser;
 
 use crate::compile::{self, Built};
 use crate::report::{Counts, Outcome, Report};
-use crate::{cmd, containers, lint, toolchain, tools, vm};
+use crate::{cmd, containers, image, lint, toolchain, tools, vm};
 
 /// The tests that make real OOM kills: they need root, and the first one the built programs.
 const REAL: [&str; 4] = ["real_oom", "real_kills", "scenarios", "drill_local"];
@@ -86,6 +86,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         run(real, &|built| containers::outcome(built, filter))
     });
     if filter.is_none() {
+        report.step("image archives", || {
+            run(real.and(machines), &image::check::outcome)
+        });
         report.step("emulated machines", || run(machines, &emulated));
     }
 
