@@ -1,5 +1,6 @@
 //! What the chart does that kustomize does not: values, and their schema.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -27,6 +28,34 @@ fn the_namespace_is_left_to_helm_by_default() {
 fn rendering_twice_gives_the_same() {
     let Some(helm) = program("helm") else { return };
     assert_eq!(output(&mut template(&helm)), output(&mut template(&helm)));
+}
+
+/// A template that asks the cluster renders something else where there is none: Argo CD would
+/// never see the two agree.
+#[test]
+fn templates_ask_nothing_but_their_values() {
+    let templates = deploy().join("helm/oom-probe/templates");
+    let mut read = 0;
+    for entry in fs::read_dir(templates).expect("there are templates") {
+        let path = entry.expect("it can be listed").path();
+        let text = fs::read_to_string(&path).expect("it can be read");
+        let words: Vec<_> = text
+            .split(|letter: char| !letter.is_ascii_alphanumeric())
+            .collect();
+        for asking in [
+            "lookup",
+            "now",
+            "randAlpha",
+            "randAlphaNum",
+            "uuidv4",
+            "genCA",
+            "Revision",
+        ] {
+            assert!(!words.contains(&asking), "{}: {asking}", path.display());
+        }
+        read += 1;
+    }
+    assert!(read > 5);
 }
 
 #[test]

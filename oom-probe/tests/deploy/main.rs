@@ -17,3 +17,4 @@ mod programs;
 mod render;
 mod resources;
 mod schema;
+mod scraping;

@@ -116,9 +116,75 @@ fn the_probe_goes_to_every_node_that_has_a_kernel_of_its_own() {
             json!({"kubernetes.io/os": "linux"}),
             "{file}"
         );
+        let terms = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+            ["nodeSelectorTerms"];
+        assert_eq!(
+            *terms,
+            json!([{"matchExpressions": [
+                {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64", "arm64"]},
+                {"key": "type", "operator": "NotIn", "values": ["virtual-kubelet"]},
+                {"key": "eks.amazonaws.com/compute-type", "operator": "NotIn", "values": ["fargate"]},
+            ]}]),
+            "{file}"
+        );
+        assert_eq!(
+            container["resources"],
+            json!({"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn a_cluster_admits_the_probe_and_its_priority() {
+    for (file, objects) in committed() {
+        let labels = &objects["v1 Namespace /oom-probe"]["metadata"]["labels"];
+        for mode in ["enforce", "audit", "warn"] {
+            let label = format!("pod-security.kubernetes.io/{mode}");
+            assert_eq!(labels[&label], "privileged", "{file}: {label}");
+        }
+        let (spec, _) = probe(&objects);
         assert_eq!(spec["priorityClassName"], "system-node-critical", "{file}");
-        assert!(container["resources"]["limits"]["cpu"].is_null(), "{file}");
-        assert_eq!(container["resources"]["limits"]["memory"], "64Mi", "{file}");
+        let quota = &objects["v1 ResourceQuota oom-probe/oom-probe"]["spec"];
+        assert_eq!(
+            quota["scopeSelector"]["matchExpressions"],
+            json!([{
+                "scopeName": "PriorityClass",
+                "operator": "In",
+                "values": [spec["priorityClassName"]],
+            }]),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn an_update_leaves_most_nodes_watched_and_never_runs_two_daemons_on_one() {
+    for (file, objects) in committed() {
+        let daemon_set = &objects["apps/v1 DaemonSet oom-probe/oom-probe"];
+        assert_eq!(
+            daemon_set["spec"]["updateStrategy"],
+            json!({
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxUnavailable": "10%", "maxSurge": 0},
+            }),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn images_have_a_version() {
+    for (file, objects) in committed() {
+        for (name, spec) in pod_specs(&objects) {
+            let lists = [&spec["initContainers"], &spec["containers"]];
+            let images = lists.into_iter().filter_map(Value::as_array).flatten();
+            for image in images.map(|container| &container["image"]) {
+                let tag = image.as_str().and_then(|image| image.rsplit_once(':'));
+                let versioned = tag.is_some_and(|(_, tag)| tag != "latest" && !tag.contains('/'));
+                assert!(versioned, "{file}: {name}: {image}");
+            }
+        }
     }
 }
 
