@@ -1,0 +1,184 @@
+//! Reading: from the ring to kills, and what of the ring is not needed any more.
+
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{Pipeline, Place, again::Turn};
+use crate::{
+    kernel::{
+        books::Lapses,
+        decode::{Payload, Reject, decode, mark_of_any_version},
+        ring::Item,
+        takeover::boottime_ns,
+    },
+    sinks::Sinks,
+};
+
+/// The part of the ring, one in so many, that the records of an unfinished event may take.
+const MOST_KEPT: usize = 4;
+
+/// What [`Pipeline::drain`] took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drained {
+    /// Whether the ring was empty then.
+    pub all: bool,
+    /// When the kernel made the first mark among it: boot time, ns.
+    pub first_mark_ns: Option<u64>,
+}
+
+impl Drained {
+    /// How long the first mark had waited.
+    #[must_use]
+    pub fn waited(&self) -> Option<Duration> {
+        let since = boottime_ns().saturating_sub(self.first_mark_ns?);
+        Some(Duration::from_nanos(since))
+    }
+}
+
+impl Pipeline {
+    /// Takes the records that wait in the ring to their end, but not more than `at_most`: in a
+    /// storm there is always one more, and others wait for this thread too. Those that nothing
+    /// depends on any more are released then.
+    pub fn drain(&mut self, at_most: usize) -> Drained {
+        self.assembler.set_clock(realtime_minus_boottime());
+        let now_ns = boottime_ns();
+        self.witness.look(now_ns);
+        let mut drained = Drained::default();
+        let mut last_ns = 0;
+        let mut unreadable = Vec::new();
+        for _ in 0..at_most {
+            let Some(Item { bytes, ring, read }) = self.records.next() else {
+                drained.all = true;
+                break;
+            };
+            let turn = self.again.turn(ring, read);
+            if turn == Turn::New {
+                self.sinks.metrics.records_received.inc();
+            }
+            match decode(bytes) {
+                Ok(record) => {
+                    if matches!(record.payload, Payload::Mark(_) | Payload::MarkTid(_)) {
+                        drained.first_mark_ns.get_or_insert(record.header.time_ns);
+                    }
+                    last_ns = record.header.time_ns;
+                    let ledger = self.ledger.read();
+                    let witness = self.witness.judge(last_ns, &ledger, now_ns);
+                    self.assembler.set_witness(witness);
+                    let before = self.assembler.counts();
+                    let completed = self.complete.record(&record);
+                    match completed.as_deref().map(|bytes| (decode(bytes), bytes)) {
+                        Some((Ok(record), bytes)) => {
+                            self.assembler.push(&record, bytes, &mut self.killed);
+                        }
+                        _ => self.assembler.push(&record, bytes, &mut self.killed),
+                    }
+                    self.told_at.resize(self.killed.len(), Place { ring, read });
+                    if turn == Turn::Again {
+                        self.exiting = self.assembler.counts().exiting;
+                    }
+                    if self.takeover.is_unaccounted(last_ns) {
+                        let growth = self.assembler.counts().minus(before);
+                        self.books.happened_before(growth);
+                    }
+                    if self.assembler.is_settled(last_ns) {
+                        self.settle();
+                    }
+                }
+                Err(reject @ Reject::Version(_)) => {
+                    if turn == Turn::New {
+                        self.sinks.metrics.records_rejected.inc();
+                    }
+                    if let Some(time_ns) = mark_of_any_version(bytes) {
+                        drained.first_mark_ns.get_or_insert(time_ns);
+                        if !self.takeover.is_unaccounted(time_ns) {
+                            self.books.unreadable_mark();
+                        }
+                        if turn == Turn::New {
+                            unreadable.push((time_ns, reject));
+                        }
+                    }
+                }
+                Err(reject) if turn == Turn::New => reject_record(&self.sinks, &reject),
+                Err(_) => {}
+            }
+        }
+        // What is held waits for a record that may still be in the ring.
+        let now_ns = if drained.all { now_ns } else { last_ns };
+        self.assembler.release(now_ns, &mut self.killed);
+        // What an event waits for must not stop the ring.
+        let ring = self.records.live();
+        let too_much = ring.kept() > ring.size() / MOST_KEPT;
+        let live = self.records.live().state();
+        let place = Place {
+            ring: live.id,
+            read: live.read,
+        };
+        self.told_at.resize(self.killed.len(), place);
+        if self.assembler.is_settled(now_ns) || too_much {
+            self.settle();
+        }
+        let exiting = self.assembler.counts().exiting;
+        self.sinks
+            .metrics
+            .exiting_marks
+            .inc_by(exiting - self.exiting);
+        self.exiting = exiting;
+        let places = std::mem::take(&mut self.told_at);
+        for (killed, place) in std::mem::take(&mut self.killed).into_iter().zip(places) {
+            if !self.again.is_counted(killed.kill.key) {
+                self.kill(killed, place);
+            }
+        }
+        self.unreadable(&unreadable);
+        self.drops();
+        self.commit(Instant::now());
+        self.release();
+        if drained.all {
+            self.recover();
+        }
+        self.tell(now_ns);
+        drained
+    }
+
+    /// Nothing that follows depends on what was read so far.
+    fn settle(&mut self) {
+        self.records.settle();
+        self.books.settle(self.assembler.counts());
+    }
+
+    /// Tells of the OOM events that were over at that boot time, up to which all records are read.
+    fn tell(&mut self, read_until_ns: u64) {
+        let under_way = self.assembler.under_way(read_until_ns);
+        self.cluster.tell(under_way, Instant::now());
+    }
+
+    /// Lets the kernel write over what nothing depends on any more, and leaves word for the next
+    /// daemon where to go on.
+    fn release(&mut self) {
+        if self.records.kept() == 0 && !self.has_left() {
+            return;
+        }
+        let (misses, dropped_signals) = self.witness.lapses();
+        let lapses = Lapses {
+            dropped_marks: self.dropped_marks,
+            dropped_signals,
+            misses,
+        };
+        let checkpoint = self.books.checkpoint(self.records.settled(), lapses);
+        self.ledger.set_checkpoint(&checkpoint);
+        self.records.release();
+    }
+}
+
+fn reject_record(sinks: &Sinks, reject: &Reject) {
+    sinks.metrics.records_rejected.inc();
+    tracing::warn!("a ring item is no record: {reject}");
+}
+
+/// What to add to a boot time to get the wall clock's.
+fn realtime_minus_boottime() -> i128 {
+    let boottime = i128::from(boottime_ns());
+    let realtime = clock_gettime(ClockId::Realtime);
+    i128::from(realtime.tv_sec) * 1_000_000_000 + i128::from(realtime.tv_nsec) - boottime
+}
