@@ -88,6 +88,8 @@ pub(crate) fn log_to_stderr(level: tracing::Level) -> io::Result<Output> {
 
 /// Looks at the node, arms the best hooks and puts the pipeline together.
 pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
+    // These lines and their times are what `cargo xtask bench` splits the start by.
+    tracing::debug!("start: flags read");
     let cluster_source = connect::Source::from_environment(args.kubernetes)?;
     memory::keep_large_allocations_apart();
     match oom_score_adj::lower() {
@@ -99,6 +101,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         proc_root: args.proc_root.clone(),
         cgroup_root: args.cgroup_root.clone(),
     });
+    tracing::debug!("start: node looked at");
     if let Err(error) = &facts.btf
         && args.btf != Path::new(KERNEL_BTF)
     {

@@ -4,6 +4,7 @@
 //! Format: `Documentation/bpf/btf.rst` and `include/uapi/linux/btf.h`. Whatever the bytes are,
 //! every function here ends in bounded time with a value or an error.
 
+mod bytes;
 mod error;
 mod raw;
 mod types;
@@ -15,6 +16,7 @@ use std::path::Path;
 pub use error::{Malformed, ReadError};
 pub use types::{Array, Enumerator, Kind, Member, Param, Type, TypeId};
 
+use bytes::Bytes;
 use raw::{HEADER_LEN, Sections};
 
 /// Where the kernel shows its own types.
@@ -31,7 +33,7 @@ const MAX_VISITS: u32 = 1 << 16;
 
 /// The types of a kernel.
 pub struct Btf {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     sections: Sections,
     /// Where each type begins, from the start of `bytes`; type 1 first.
     index: Vec<u32>,
@@ -61,6 +63,11 @@ impl Btf {
             cause,
         };
         let mut file = File::open(path).map_err(io)?;
+        if path == Path::new(KERNEL_BTF)
+            && let Some(bytes) = Bytes::map_kernels(&file)
+        {
+            return Self::index(bytes).map_err(malformed);
+        }
         let size = file.metadata().map_err(io)?.len().min(MAX_BYTES);
         let mut bytes = Vec::new();
         // First the beginning alone: the file may be a kernel image, or never end.
@@ -82,6 +89,10 @@ impl Btf {
     /// # Errors
     /// When the bytes are not BTF, or a type does not fit into them.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, Malformed> {
+        Self::index(Bytes::Held(bytes))
+    }
+
+    fn index(bytes: Bytes) -> Result<Self, Malformed> {
         if bytes.len() as u64 > MAX_BYTES {
             return Err(Malformed::TooLarge);
         }
@@ -109,7 +120,7 @@ impl Btf {
     /// Bytes of memory held.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.index.capacity() * size_of::<u32>()
+        self.bytes.memory() + self.index.capacity() * size_of::<u32>()
     }
 
     /// Every type, in the order of the file.

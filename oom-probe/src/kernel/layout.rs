@@ -14,7 +14,7 @@ use oom_probe_common::offsets::{ABSENT, Offsets};
 use super::btf::{Btf, Malformed, Type};
 pub use features::MemlockAccounting;
 use path::{Walked, Walker};
-pub use prototype::{MarkVictim, OomKillProcess, SignalGenerate};
+pub use prototype::{HookTypes, MarkVictim, OomKillProcess, SignalGenerate};
 use table::{Measure, ROWS, Root, Row};
 
 /// What BTF says about the running kernel.
@@ -30,6 +30,8 @@ pub struct Layout {
     pub signal_generate: SignalGenerate,
     /// Whether `oom_kill_process` can be hooked as a function.
     pub oom_kill_process: OomKillProcess,
+    /// The types of these three.
+    pub hook_types: HookTypes,
     /// What maps and programs count against.
     pub memlock_accounting: MemlockAccounting,
     /// Whether programs can get the current task as a typed pointer
@@ -104,6 +106,11 @@ pub fn resolve(btf: &Btf) -> Layout {
         mark_victim: mark_victim.form,
         signal_generate: signal_generate.form,
         oom_kill_process: oom_kill_process.form,
+        hook_types: HookTypes {
+            mark_victim: mark_victim.hook,
+            signal_generate: signal_generate.hook,
+            oom_kill_process: oom_kill_process.hook,
+        },
         memlock_accounting: features::memlock_accounting(btf),
         typed_current_task: features::has_helper(btf, "BPF_FUNC_get_current_task_btf"),
     };

@@ -11,6 +11,9 @@ mod arming;
 mod attach;
 mod error;
 mod identity;
+mod kernel_btf;
+mod loader;
+mod tracepoint;
 
 use std::fs;
 use std::io;
@@ -30,8 +33,8 @@ use super::{
     takeover::{Capture, Takeover, boottime_ns},
 };
 use arming::Arming;
-use attach::KernelBtf;
 use identity::Identity;
+use kernel_btf::KernelBtf;
 
 /// The kernel programs; empty where they were not built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/oom-probe.o"));
@@ -155,7 +158,7 @@ pub fn arm(
         offsets,
         options,
         identity,
-        btf: KernelBtf::default(),
+        btf: KernelBtf::new(facts),
         vmstat,
     };
     arming.arm(found, left, pins)

@@ -1,6 +1,6 @@
 //! What the hooks hand over, from their prototypes.
 
-use crate::kernel::btf::{Btf, Kind, Malformed, Param, Type};
+use crate::kernel::btf::{Btf, Kind, Malformed, Param, Type, TypeId};
 
 /// The arguments of `oom:mark_victim` (`include/trace/events/oom.h`). The kernel's version says
 /// nothing about it: the newer form came with 6.9 and to 5.4, 5.15, 6.1 and 6.6 in spring 2025.
@@ -32,21 +32,36 @@ pub enum OomKillProcess {
     Unknown(String),
 }
 
-/// `oom:mark_victim` and the struct that it points to.
+/// The types by which the kernel knows the hooks: what typed programs are attached to. Each is there
+/// where the form of that hook is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HookTypes {
+    /// The typedef `btf_trace_mark_victim`.
+    pub mark_victim: Option<TypeId>,
+    /// The typedef `btf_trace_signal_generate`.
+    pub signal_generate: Option<TypeId>,
+    /// The function `oom_kill_process`.
+    pub oom_kill_process: Option<TypeId>,
+}
+
+/// `oom:mark_victim`, its typedef and the struct that it points to.
 pub(super) struct Mark<'a> {
     pub(super) form: MarkVictim,
+    pub(super) hook: Option<TypeId>,
     pub(super) task: Option<Type<'a>>,
 }
 
-/// `signal:signal_generate` and the struct that it points to.
+/// `signal:signal_generate`, its typedef and the struct that it points to.
 pub(super) struct Signal<'a> {
     pub(super) form: SignalGenerate,
+    pub(super) hook: Option<TypeId>,
     pub(super) task: Option<Type<'a>>,
 }
 
-/// `oom_kill_process` and the struct that it points to.
+/// `oom_kill_process`, the function and the struct that it points to.
 pub(super) struct Process<'a> {
     pub(super) form: OomKillProcess,
+    pub(super) hook: Option<TypeId>,
     pub(super) control: Option<Type<'a>>,
 }
 
@@ -67,26 +82,27 @@ impl From<Malformed> for Reason {
 
 pub(super) fn mark_victim(btf: &Btf) -> Mark<'_> {
     let decide = || -> Result<_, Reason> {
-        let params = typedef_params(btf, "btf_trace_mark_victim")?;
+        let (hook, params) = typedef_params(btf, "btf_trace_mark_victim")?;
         // The first parameter is the tracepoint's own `void *`.
         let victim = params
             .get(1)
             .ok_or("btf_trace_mark_victim has no parameter")?;
         if let Some(task) = pointed(btf, victim, "task_struct")? {
-            return Ok((MarkVictim::TaskPointer, Some(task)));
+            return Ok((MarkVictim::TaskPointer, Some(hook), Some(task)));
         }
         if is_int(btf, victim)? {
-            return Ok((MarkVictim::PidOnly, None));
+            return Ok((MarkVictim::PidOnly, Some(hook), None));
         }
         Err("btf_trace_mark_victim has neither a task nor a pid".into())
     };
-    let (form, task) = decide().unwrap_or_else(|why| (MarkVictim::Unknown(why.0), None));
-    Mark { form, task }
+    let (form, hook, task) =
+        decide().unwrap_or_else(|why| (MarkVictim::Unknown(why.0), None, None));
+    Mark { form, hook, task }
 }
 
 pub(super) fn signal_generate(btf: &Btf) -> Signal<'_> {
     let decide = || -> Result<_, Reason> {
-        let params = typedef_params(btf, "btf_trace_signal_generate")?;
+        let (hook, params) = typedef_params(btf, "btf_trace_signal_generate")?;
         let [_, sig, info, task, ..] = params.as_slice() else {
             return Err("btf_trace_signal_generate has too few parameters".into());
         };
@@ -94,15 +110,18 @@ pub(super) fn signal_generate(btf: &Btf) -> Signal<'_> {
             return Err("btf_trace_signal_generate does not begin with sig and info".into());
         }
         pointed(btf, task, "task_struct")?
+            .map(|task| (hook, task))
             .ok_or("btf_trace_signal_generate has no task as third argument".into())
     };
     match decide() {
-        Ok(task) => Signal {
+        Ok((hook, task)) => Signal {
             form: SignalGenerate::TaskThird,
+            hook: Some(hook),
             task: Some(task),
         },
         Err(why) => Signal {
             form: SignalGenerate::Unknown(why.0),
+            hook: None,
             task: None,
         },
     }
@@ -120,26 +139,30 @@ pub(super) fn oom_kill_process(btf: &Btf) -> Process<'_> {
         let params = btf.params(function.id)?.unwrap_or_default();
         let first = params.first().ok_or("oom_kill_process has no parameter")?;
         pointed(btf, first, "oom_control")?
+            .map(|control| (function.id, control))
             .ok_or("oom_kill_process does not begin with an oom_control".into())
     };
     match decide() {
-        Ok(control) => Process {
+        Ok((hook, control)) => Process {
             form: OomKillProcess::OomControlFirst,
+            hook: Some(hook),
             control: Some(control),
         },
         Err(why) => Process {
             form: OomKillProcess::Unknown(why.0),
+            hook: None,
             control: None,
         },
     }
 }
 
-/// The parameters of the prototype that a tracepoint's typedef points to.
-fn typedef_params(btf: &Btf, typedef: &str) -> Result<Vec<Param>, Reason> {
+/// A tracepoint's typedef, and the parameters of the prototype that it points to.
+fn typedef_params(btf: &Btf, typedef: &str) -> Result<(TypeId, Vec<Param>), Reason> {
     let found = btf.find(Kind::Typedef, typedef).next();
     let found = found.ok_or_else(|| Reason(format!("BTF has no typedef {typedef}")))?;
-    btf.params(found.id)?
-        .ok_or_else(|| Reason(format!("{typedef} is no function")))
+    let params = btf.params(found.id)?;
+    let params = params.ok_or_else(|| Reason(format!("{typedef} is no function")))?;
+    Ok((found.id, params))
 }
 
 /// The struct that a parameter points to, if it has that name.

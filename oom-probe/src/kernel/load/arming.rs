@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use aya::{Ebpf, EbpfLoader, maps::Map};
+use aya::{Ebpf, maps::Map};
 use bytemuck::bytes_of;
 use oom_probe_common::{
     LEDGER_MAP, OFFSETS_GLOBAL, RING_MAP, SETTINGS_GLOBAL,
@@ -12,24 +12,22 @@ use oom_probe_common::{
 
 use super::{
     ArmError, Armed, Hooks, OBJECT, Options,
-    attach::{self, Attached, KernelBtf},
+    attach::{self, Attached},
     checkpoint,
     error::RungError,
     forget_ledger,
     identity::{self, Identity},
-    silence,
+    kernel_btf::KernelBtf,
+    loader, silence,
 };
-use crate::{
-    kernel::{
-        checkpoint::Checkpoint,
-        ledger::Ledger,
-        pin::{self, Build, Generation, PinDir, Pins, Recording},
-        plan::{Candidate, ContextHook, Mark, Plan},
-        referee::{Baseline, read_together},
-        ring::{Records, Ring},
-        takeover::{Capture, Takeover, boottime_ns},
-    },
-    memory,
+use crate::kernel::{
+    checkpoint::Checkpoint,
+    ledger::Ledger,
+    pin::{self, Build, Generation, PinDir, Pins, Recording},
+    plan::{Candidate, ContextHook, Mark, Plan},
+    referee::{Baseline, read_together},
+    ring::{Records, Ring},
+    takeover::{Capture, Takeover, boottime_ns},
 };
 
 /// What is the same for every rung.
@@ -180,11 +178,13 @@ impl Arming<'_> {
             ..candidate.hook.settings()
         };
         let mut programs = self.load(&settings, place)?;
+        tracing::debug!("start: maps made");
         let mut attached = attach::mark(&mut programs, &self.btf, candidate.hook)?;
         let (signal, mark) = attach::names_of_mark(candidate.hook);
         let signal_program = signal.map(|name| program_fd(&programs, name)).transpose()?;
         // While the programs' maps are still theirs: loading one more refers to them.
         let context = self.context(&mut programs, &mut attached, refused);
+        tracing::debug!("start: context tried");
         let Some(Map::RingBuf(ring)) = programs.take_map(RING_MAP) else {
             return Err(RungError::NoMap(RING_MAP));
         };
@@ -237,10 +237,7 @@ impl Arming<'_> {
         settings: &Settings,
         place: Option<(&PinDir, &Generation)>,
     ) -> Result<Ebpf, RungError> {
-        let mut loader = EbpfLoader::new();
-        // It has read the kernel's BTF, 20 MB in parsed form. The object has no relocations.
-        loader.btf(None);
-        memory::give_back();
+        let mut loader = loader::without_kernel_btf().map_err(RungError::OpenFiles)?;
         loader
             .override_global(OFFSETS_GLOBAL, bytes_of(&self.offsets), true)
             .override_global(SETTINGS_GLOBAL, bytes_of(settings), true)

@@ -1,36 +1,20 @@
 //! Puts single programs into the kernel.
 
-use std::cell::OnceCell;
-
 use aya::{
-    Btf, Ebpf,
-    programs::{
-        BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint,
-        links::FdLink,
-    },
+    Ebpf,
+    programs::{FEntry, FExit, KProbe, Program, ProgramError, links::FdLink},
 };
 
-use super::error::RungError;
+use super::{
+    error::RungError,
+    kernel_btf::KernelBtf,
+    tracepoint::{Place, verify},
+};
 use crate::kernel::plan::{ContextHook, Mark, MarkHook, SignalHook};
 
 const MARK_VICTIM: &str = "mark_victim";
 const SIGNAL_GENERATE: &str = "signal_generate";
 const OOM_KILL_PROCESS: &str = "oom_kill_process";
-
-/// The kernel's BTF as aya wants it for hooks that are attached by type: 20 MB and some ms, spent
-/// only where such a hook is tried, and once.
-#[derive(Default)]
-pub(super) struct KernelBtf(OnceCell<Btf>);
-
-impl KernelBtf {
-    fn get(&self) -> Result<&Btf, RungError> {
-        if let Some(btf) = self.0.get() {
-            return Ok(btf);
-        }
-        let btf = Btf::from_sys_fs()?;
-        Ok(self.0.get_or_init(|| btf))
-    }
-}
 
 /// A program that is attached.
 pub(super) struct Attached {
@@ -73,23 +57,29 @@ pub(super) fn mark(
     mark: Mark,
 ) -> Result<Vec<Attached>, RungError> {
     let (signal_name, mark_name) = names_of_mark(mark);
-    let mut attached = Vec::new();
+    let mut all = Vec::new();
     // The signal comes before its mark: attached first, it misses none.
-    if let (Some(hook), Some(name)) = (mark.signal, signal_name) {
-        attached.push(match hook {
-            SignalHook::RawTp => raw_tp(programs, name, SIGNAL_GENERATE)?,
-            SignalHook::TpBtf => tp_btf(programs, btf, name, SIGNAL_GENERATE)?,
-            SignalHook::Tracepoint(_) => tracepoint(programs, name, "signal", SIGNAL_GENERATE)?,
-        });
+    if let (Some(hook), Some(program)) = (mark.signal, signal_name) {
+        let place = match hook {
+            SignalHook::RawTp => Place::RawTp(SIGNAL_GENERATE),
+            SignalHook::TpBtf => Place::TpBtf(SIGNAL_GENERATE),
+            SignalHook::Tracepoint(_) => Place::Tracepoint("signal", SIGNAL_GENERATE),
+        };
+        all.push((program, place));
     }
-    attached.push(match mark.hook {
+    let place = match mark.hook {
         MarkHook::RawTp | MarkHook::SignalRawTp | MarkHook::SignalTpBtf(_) => {
-            raw_tp(programs, mark_name, MARK_VICTIM)?
+            Place::RawTp(MARK_VICTIM)
         }
-        MarkHook::TpBtf(_) => tp_btf(programs, btf, mark_name, MARK_VICTIM)?,
-        MarkHook::Tracepoint { .. } => tracepoint(programs, mark_name, "oom", MARK_VICTIM)?,
-    });
-    Ok(attached)
+        MarkHook::TpBtf(_) => Place::TpBtf(MARK_VICTIM),
+        MarkHook::Tracepoint { .. } => Place::Tracepoint("oom", MARK_VICTIM),
+    };
+    all.push((mark_name, place));
+    verify(programs, btf, &all)?;
+    tracing::debug!("start: programs verified");
+    all.into_iter()
+        .map(|(name, place)| place.attach(programs, name))
+        .collect()
 }
 
 /// Attaches the programs at begin and end of an OOM event.
@@ -137,53 +127,6 @@ pub(super) fn context(
     }
 }
 
-fn raw_tp(
-    programs: &mut Ebpf,
-    name: &'static str,
-    tracepoint: &str,
-) -> Result<Attached, RungError> {
-    let program: &mut RawTracePoint = get(programs, name)?;
-    attach(name, || {
-        program.load()?;
-        let link = program.attach(tracepoint)?;
-        Ok(Some(program.take_link(link)?.into()))
-    })
-}
-
-fn tp_btf(
-    programs: &mut Ebpf,
-    btf: &KernelBtf,
-    name: &'static str,
-    tracepoint: &str,
-) -> Result<Attached, RungError> {
-    let btf = btf.get()?;
-    let program: &mut BtfTracePoint = get(programs, name)?;
-    attach(name, || {
-        program.load(tracepoint, btf)?;
-        let link = program.attach()?;
-        Ok(Some(program.take_link(link)?.into()))
-    })
-}
-
-fn tracepoint(
-    programs: &mut Ebpf,
-    name: &'static str,
-    category: &str,
-    tracepoint: &str,
-) -> Result<Attached, RungError> {
-    let program: &mut TracePoint = get(programs, name)?;
-    attach(name, || {
-        program.load()?;
-        let link = program.attach(category, tracepoint)?;
-        if let Ok(link) = FdLink::try_from(program.take_link(link)?) {
-            return Ok(Some(link));
-        }
-        // Without a link to keep, the attachment went with what was taken.
-        program.attach(category, tracepoint)?;
-        Ok(None)
-    })
-}
-
 fn kprobe(programs: &mut Ebpf, name: &'static str) -> Result<Attached, RungError> {
     let program: &mut KProbe = get(programs, name)?;
     attach(name, || {
@@ -209,7 +152,7 @@ where
     })
 }
 
-fn attach(
+pub(super) fn attach(
     program: &'static str,
     attach: impl FnOnce() -> Result<Option<FdLink>, ProgramError>,
 ) -> Result<Attached, RungError> {

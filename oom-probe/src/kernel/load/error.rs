@@ -22,6 +22,10 @@ pub(super) enum RungError {
     Ring(#[source] std::io::Error),
     #[error("cannot duplicate a descriptor: {0}")]
     Descriptor(#[source] std::io::Error),
+    #[error("cannot set the limit on open files back: {0}")]
+    OpenFiles(#[source] std::io::Error),
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
     #[error("BTF: {0}")]
     Btf(#[from] aya::BtfError),
     #[error("cannot pin: {0}")]
