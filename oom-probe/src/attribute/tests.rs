@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{fixture::kill_in, *};
 use crate::{
-    kill::Cgroup,
+    kill::{Cgroup, PodRef},
     labels::VictimKind,
     pods::{
         fixture::{PodJson, config_hash, container_id, container_path, pod, uid},

@@ -1,3 +1,4 @@
+mod look;
 mod untold;
 
 use super::*;
@@ -266,111 +267,6 @@ fn the_chosen_victim_stands_for_the_event() {
     watch.kill(&other);
     let found = watch.outcomes.tick(watch.start + 5 * SECOND, |_| POPULATED);
     assert_eq!((found[0].kill.kill.victim.pid, found[0].kills), (77, 3));
-}
-
-#[test]
-fn the_container_is_looked_at_and_not_what_is_below_it() {
-    let nested = |level_path: &str| {
-        let mut record = child("e", 1);
-        record.kill = Kill {
-            event: "e".to_owned(),
-            ..kill_in(level_path)
-        };
-        record
-    };
-    let below = path(1) + "/system.slice/app.service";
-    let pod = format!("/kubepods/burstable/pod{}", uid(1));
-    for (victim, looked_at) in [
-        (&below, Some(path(1))),
-        (&path(1), Some(path(1))),
-        (&pod, Some(pod.clone())),
-    ] {
-        let record = nested(victim);
-        assert_eq!(
-            container_cgroup(&record.kill).map(str::to_owned),
-            looked_at,
-            "{victim}"
-        );
-    }
-    let cut = with(child("e", 1), |kill| kill.truncated = true);
-    assert_eq!(container_cgroup(&cut.kill), None);
-}
-
-#[test]
-fn a_node_that_is_a_container_sees_its_containers_below_its_own_root() {
-    let seen = |path: &str, root, truncated| {
-        let kill = Kill {
-            node_root_level: root,
-            truncated,
-            ..kill_in(path)
-        };
-        seen_from_node(&kill).map(str::to_owned)
-    };
-    let node = "/docker/0123/kubelet";
-    let inside = path(1);
-    let below = format!("{node}{inside}/system.slice/app.service");
-    // kubepods, burstable, the pod, the container, and two levels in it.
-    for (root, truncated, expected) in [
-        (Some(6), false, Some(inside.clone())),
-        (Some(7), false, Some(format!("/kubelet{inside}"))),
-        // What is missing of the path is above the node.
-        (Some(6), true, Some(inside.clone())),
-        (None, false, Some(format!("{node}{inside}"))),
-        (None, true, None),
-        // The root that was named is the container itself, or in it.
-        (Some(2), false, None),
-        (Some(1), false, None),
-    ] {
-        assert_eq!(
-            seen(&below, root, truncated),
-            expected,
-            "{root:?} {truncated}"
-        );
-    }
-}
-
-#[test]
-fn the_pods_status_tells_where_the_cgroup_does_not() {
-    let kill: Timestamp = pod_child().kill.time;
-    let ended = |after: SignedDuration| Signs {
-        population: None,
-        finished_at: Some(kill + after),
-    };
-    let seconds = SignedDuration::from_secs;
-    for (signs, since, expected) in [
-        (ended(seconds(0)), 0, Some(Outcome::Died)),
-        // The status cuts to the second: before the kill means just after it.
-        (ended(-seconds(1)), 0, Some(Outcome::Died)),
-        (ended(seconds(10)), 0, Some(Outcome::Died)),
-        (ended(seconds(12)), 0, Some(Outcome::Survived)),
-        (BLIND, 5, None),
-        (BLIND, 14, None),
-        (BLIND, 15, Some(Outcome::Survived)),
-        (POPULATED, 4, None),
-        (POPULATED, 5, Some(Outcome::Survived)),
-        // Its processes go a moment later than its status.
-        (
-            Signs {
-                population: Some(Population::Populated),
-                ..ended(seconds(1))
-            },
-            1,
-            Some(Outcome::Died),
-        ),
-        // Read long after: it ended for some other reason.
-        (
-            Signs {
-                population: Some(Population::Gone),
-                ..ended(seconds(600))
-            },
-            1200,
-            Some(Outcome::Survived),
-        ),
-        (EMPTY, 1200, Some(Outcome::Died)),
-    ] {
-        let found = judge(signs, kill, Duration::from_secs(since));
-        assert_eq!(found, expected, "{signs:?} after {since} s");
-    }
 }
 
 #[test]
