@@ -11,7 +11,8 @@ use crate::world::World;
 const CHARGED_AHEAD: u64 = 64 * 4096;
 /// A size of a few pages may be further off than a tenth: the victim still runs between its mark and
 /// its log line, and then a thread hands over what it counted apart: 64 pages (mm/memory.c
-/// `TASK_RSS_EVENTS_THRESH`, until 6.2), or 32 for each CPU (lib/percpu_counter.c).
+/// `TASK_RSS_EVENTS_THRESH`, until 6.2), or 32 for each CPU (lib/percpu_counter.c). Newer kernels (7.2)
+/// add those up for the log (`get_mm_counter_sum`), so that there an idle victim's are off too.
 const COUNTED_APART: u64 = 64 * 4096;
 
 /// A cgroup as it was, for after it is gone.
@@ -233,7 +234,7 @@ fn check_sizes(case: &mut Case<'_>, kill: &Kill, told: &str) {
     }
     let (rss, logged) = total;
     assert!(
-        rss.abs_diff(logged) <= logged / 10,
+        rss.abs_diff(logged) <= (logged / 10).max(sizes.len() as u64 * COUNTED_APART),
         "RSS {rss} where the log has {logged}: {told}"
     );
     assert_eq!(line.uid, victim.uid, "uid in the log: {told}");
