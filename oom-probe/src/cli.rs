@@ -10,8 +10,10 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use jiff::SignedDuration;
 
 use crate::{
+    daemon::host_name,
     doctor::DoctorArgs,
-    kernel::{btf::KERNEL_BTF, pin::PIN_DIR, ring::RingSize},
+    http::ApiAccess,
+    kernel::{btf::KERNEL_BTF, facts::Sources, pin::PIN_DIR, ring::RingSize},
     kills::KillsArgs,
     mount_bpffs::MountBpffsArgs,
     oom_group::OomGroupArgs,
@@ -72,13 +74,9 @@ pub struct RunArgs {
     )]
     pub listen: SocketAddr,
 
-    /// Serve /api/ to peers on other hosts too, not just to loopback
-    #[arg(long, env = "OOM_PROBE_API_REMOTE")]
-    pub api_remote: bool,
-
-    /// Name of this node [default: the host's name]
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
-    pub node: Option<String>,
+    /// What the daemons have in common.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
 
     /// Whether to ask the API server for the pods of this node
     #[arg(
@@ -149,6 +147,65 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", env = "OOM_PROBE_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
 
+    /// Where the node is looked at.
+    #[command(flatten)]
+    pub node: NodeArgs,
+}
+
+impl RunArgs {
+    /// Where the state is kept, if anywhere.
+    #[must_use]
+    pub fn state_dir(&self) -> Option<&Path> {
+        match &self.state_dir {
+            Some(directory) => Some(directory),
+            None if self.no_pin => None,
+            None => Some(Path::new(STATE_DIR)),
+        }
+    }
+}
+
+/// What every daemon takes.
+#[derive(Clone, Debug, Args)]
+pub struct DaemonArgs {
+    /// Serve /api/ to peers on other hosts too, not just to loopback
+    #[arg(long, env = "OOM_PROBE_API_REMOTE")]
+    pub api_remote: bool,
+
+    /// Name of this node [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub node: Option<String>,
+
+    /// What the daemon says about itself on standard error: error, warn, info, debug, trace
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "OOM_PROBE_LOG_LEVEL"
+    )]
+    pub log_level: tracing::Level,
+}
+
+impl DaemonArgs {
+    /// Who is served /api/.
+    #[must_use]
+    pub fn api_access(&self) -> ApiAccess {
+        if self.api_remote {
+            ApiAccess::Everyone
+        } else {
+            ApiAccess::Loopback
+        }
+    }
+
+    /// Name of this node.
+    #[must_use]
+    pub fn node(&self) -> String {
+        self.node.clone().unwrap_or_else(host_name)
+    }
+}
+
+/// Where the node is looked at.
+#[derive(Clone, Debug, Args)]
+pub struct NodeArgs {
     /// The root of this node's cgroup hierarchies
     #[arg(
         long,
@@ -170,25 +227,21 @@ pub struct RunArgs {
     /// BTF of the running kernel
     #[arg(long, value_name = "FILE", default_value = KERNEL_BTF, env = "OOM_PROBE_BTF")]
     pub btf: PathBuf,
-
-    /// What the daemon says about itself on standard error: error, warn, info, debug, trace
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        default_value = "info",
-        env = "OOM_PROBE_LOG_LEVEL"
-    )]
-    pub log_level: tracing::Level,
 }
 
-impl RunArgs {
-    /// Where the state is kept, if anywhere.
+impl NodeArgs {
+    /// What the facts about the node are gathered from.
     #[must_use]
-    pub fn state_dir(&self) -> Option<&Path> {
-        match &self.state_dir {
-            Some(directory) => Some(directory),
-            None if self.no_pin => None,
-            None => Some(Path::new(STATE_DIR)),
+    pub fn sources(&self) -> Sources {
+        let Self {
+            cgroup_root,
+            proc_root,
+            btf,
+        } = self.clone();
+        Sources {
+            btf,
+            proc_root,
+            cgroup_root,
         }
     }
 }

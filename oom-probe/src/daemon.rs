@@ -39,7 +39,8 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// # Errors
 /// One line that names the cause and the remedy.
 pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let diagnostics = log_to_stderr(args.log_level).context("cannot write to standard error")?;
+    let diagnostics =
+        log_to_stderr(args.daemon.log_level).context("cannot write to standard error")?;
     let result = block_on(run_until_stopped(args));
     diagnostics.finish(FLUSH);
     result

@@ -17,8 +17,8 @@ pub use containers::Containers;
 pub use diagnosis::{Check, Diagnosis, Level, Rung, State, diagnose};
 pub use table::render;
 
-use crate::kernel::btf::KERNEL_BTF;
-use crate::kernel::facts::{Facts, Sources};
+use crate::cli::NodeArgs;
+use crate::kernel::facts::Facts;
 use crate::kernel::pin::{PIN_DIR, Place};
 use crate::kernel::plan;
 
@@ -28,28 +28,12 @@ pub struct DoctorArgs {
     /// How to print it
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
-    /// BTF of the running kernel
-    #[arg(long, value_name = "FILE", default_value = KERNEL_BTF, env = "OOM_PROBE_BTF")]
-    pub btf: PathBuf,
-    /// The node's procfs
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "/proc",
-        env = "OOM_PROBE_PROC_ROOT"
-    )]
-    pub proc_root: PathBuf,
     /// Where, on a bpffs, what captures is pinned
     #[arg(long, value_name = "DIR", default_value = PIN_DIR, env = "OOM_PROBE_PIN_DIR")]
     pub pin_dir: PathBuf,
-    /// The node's cgroups
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "/sys/fs/cgroup",
-        env = "OOM_PROBE_CGROUP_ROOT"
-    )]
-    pub cgroup_root: PathBuf,
+    /// Where the node is looked at.
+    #[command(flatten)]
+    pub node: NodeArgs,
 }
 
 /// How to print the diagnosis.
@@ -69,22 +53,16 @@ pub enum Output {
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let DoctorArgs {
         output,
-        btf,
-        proc_root,
         pin_dir,
-        cgroup_root,
-    } = args.clone();
-    let facts = Facts::gather(&Sources {
-        btf,
-        proc_root: proc_root.clone(),
-        cgroup_root,
-    });
+        node,
+    } = args;
+    let facts = Facts::gather(&node.sources());
     let containers = facts
         .cgroup
         .as_ref()
-        .map(|root| Containers::survey(root, &proc_root))
+        .map(|root| Containers::survey(root, &node.proc_root))
         .unwrap_or_default();
-    let pins = Place::look(&pin_dir);
+    let pins = Place::look(pin_dir);
     let diagnosis = diagnose(&facts, &plan::plan(&facts), &pins, &containers);
     let text = match output {
         Output::Table => render(&diagnosis, width()),

@@ -41,8 +41,9 @@ use tokio::{
 
 use crate::{
     cgroup::hierarchy::MemoryRoot,
+    cli::DaemonArgs,
     daemon,
-    http::{self, Api, ApiAccess, App, Status},
+    http::{self, Api, App, Status},
     memory,
     pods::{
         Link, PodEvent,
@@ -73,13 +74,9 @@ pub struct OomGroupArgs {
     )]
     pub listen: SocketAddr,
 
-    /// Serve /api/ to peers on other hosts too, not just to loopback
-    #[arg(long, env = "OOM_PROBE_API_REMOTE")]
-    pub api_remote: bool,
-
-    /// Name of this node [default: the host's name]
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
-    pub node: Option<String>,
+    /// What the daemons have in common.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
 
     /// Whether pods are told by Kubernetes Events
     #[arg(
@@ -99,15 +96,6 @@ pub struct OomGroupArgs {
         env = "OOM_PROBE_CGROUP_ROOT"
     )]
     pub cgroup_root: PathBuf,
-
-    /// What the daemon says about itself on standard error: error, warn, info, debug, trace
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        default_value = "info",
-        env = "OOM_PROBE_LOG_LEVEL"
-    )]
-    pub log_level: tracing::Level,
 }
 
 /// `--events`.
@@ -126,7 +114,7 @@ pub enum Tell {
 /// One line that names the cause and the remedy.
 pub fn run(args: OomGroupArgs) -> anyhow::Result<ExitCode> {
     let diagnostics =
-        daemon::log_to_stderr(args.log_level).context("cannot write to standard error")?;
+        daemon::log_to_stderr(args.daemon.log_level).context("cannot write to standard error")?;
     let result = if args.put_back {
         put_back::run(&writable(&args.cgroup_root)?)
     } else {
@@ -147,7 +135,7 @@ async fn run_until_stopped(args: OomGroupArgs) -> anyhow::Result<ExitCode> {
     let keeper = Keeper::new(&root, metrics.clone()).context(
         "cannot watch cgroups: fs.inotify.max_user_instances may be too low for this user",
     )?;
-    let node = args.node.clone().unwrap_or_else(daemon::host_name);
+    let node = args.daemon.node();
     let client = source.client(&node).await?;
     let client = client.context("there is no cluster to take pods from")?;
     let mut watch = Watch::start(client.clone(), &node, Patience::default());
@@ -290,11 +278,7 @@ fn app(
     App {
         registry,
         api: Api::OomGroup(Box::new(move || keeper.lock().to_json(&node))),
-        api_access: if args.api_remote {
-            ApiAccess::Everyone
-        } else {
-            ApiAccess::Loopback
-        },
+        api_access: args.daemon.api_access(),
         probe: Box::new(Probe {
             shared: Arc::clone(shared),
             metrics,

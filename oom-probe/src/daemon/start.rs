@@ -19,7 +19,7 @@ use crate::{
     kernel::{
         btf::KERNEL_BTF,
         complete::Complete,
-        facts::{Facts, Sources},
+        facts::Facts,
         load::{self, Armed, Hooks},
         pin::{OpenError, PinDir, Pins},
         plan::{Plan, plan},
@@ -96,14 +96,10 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         Ok(value) => tracing::debug!("oom_score_adj: {value}"),
         Err(error) => tracing::warn!("the OOM killer may take this daemon early: {error}"),
     }
-    let facts = Facts::gather(&Sources {
-        btf: args.btf.clone(),
-        proc_root: args.proc_root.clone(),
-        cgroup_root: args.cgroup_root.clone(),
-    });
+    let facts = Facts::gather(&args.node.sources());
     tracing::debug!("start: node looked at");
     if let Err(error) = &facts.btf
-        && args.btf != Path::new(KERNEL_BTF)
+        && args.node.btf != Path::new(KERNEL_BTF)
     {
         // The kernel's own may be broken, and there is a rung for that; a file that was named is
         // meant.
@@ -112,7 +108,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
     let plan = plan(&facts);
     let boot = boot_id(args)?;
     let machine = machine(args, &boot);
-    let vmstat = || referee::vmstat_oom_kills(&args.proc_root);
+    let vmstat = || referee::vmstat_oom_kills(&args.node.proc_root);
     // What cannot capture has nothing to pin: arming says why.
     let pins = match plan.refusal() {
         None => pins(args).await?,
@@ -207,12 +203,12 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         takeover,
         witness: SignalWitness::new(signal, &checkpoint),
         checkpoint,
-        complete: Complete::new(mark.hook, facts.cgroup.ok(), &args.proc_root),
+        complete: Complete::new(mark.hook, facts.cgroup.ok(), &args.node.proc_root),
         machine,
         cluster: Cluster::new(attributor, containers, events, memory),
         sinks,
         baseline,
-        proc_root: args.proc_root.clone(),
+        proc_root: args.node.proc_root.clone(),
         counters,
     });
     restore(&mut pipeline, args.state_dir(), &boot);
@@ -225,11 +221,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         pins,
         readable,
         watch,
-        access: if args.api_remote {
-            ApiAccess::Everyone
-        } else {
-            ApiAccess::Loopback
-        },
+        access: args.daemon.api_access(),
     })
 }
 
@@ -270,17 +262,13 @@ async fn pins(args: &RunArgs) -> anyhow::Result<Option<PinDir>> {
 }
 
 fn boot_id(args: &RunArgs) -> anyhow::Result<String> {
-    let boot = read(&args.proc_root.join("sys/kernel/random/boot_id"))?;
+    let boot = read(&args.node.proc_root.join("sys/kernel/random/boot_id"))?;
     Ok(boot.trim().to_owned())
 }
 
 fn machine(args: &RunArgs, boot: &str) -> Machine {
-    let node = match &args.node {
-        Some(node) => node.clone(),
-        None => host_name(),
-    };
     Machine {
-        node,
+        node: args.daemon.node(),
         boot: boot.chars().take(BOOT_PREFIX).collect(),
         page_size: rustix::param::page_size() as u64,
         clock_ns: 0,
@@ -322,7 +310,7 @@ fn node_root(args: &RunArgs, root: &MemoryRoot) -> Option<u64> {
     // In a cgroup namespace of its own a container sees itself as the root: no node is that small.
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let is_own = own.lines().any(|line| line.ends_with(":/"));
-    if is_own && args.cgroup_root == Path::new("/sys/fs/cgroup") {
+    if is_own && args.node.cgroup_root == Path::new("/sys/fs/cgroup") {
         tracing::warn!(
             "only this container's own cgroup is visible: mount the node's and name it by \
              --cgroup-root, to tell nodes on one kernel apart and containers that live on"
