@@ -68,11 +68,12 @@ pub(super) fn play(world: &World, driver: Driver) -> usize {
     );
     let events = stage.server.events();
     let note = events[0]["message"].as_str().unwrap_or_default();
-    let more = records
-        .iter()
-        .filter(|record| record.kill.role == Role::Group);
-    let whole = format!("and {} more processes of this container", more.count());
-    assert!(note.contains(&whole), "{note}");
+    let more = killed.len() - 1;
+    assert!(
+        more == 0 || note.contains(&format!("and {more} more process")),
+        "{more}: {note}"
+    );
+    assert_eq!(note.contains(" more process"), more > 0, "{note}");
     records.len()
 }
 
