@@ -11,6 +11,7 @@ mod arming;
 mod attach;
 mod error;
 mod identity;
+mod kept;
 mod kernel_btf;
 mod loader;
 mod tracepoint;

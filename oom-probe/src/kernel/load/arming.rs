@@ -17,6 +17,7 @@ use super::{
     error::RungError,
     forget_ledger,
     identity::{self, Identity},
+    kept::Kept,
     kernel_btf::KernelBtf,
     loader, silence,
 };
@@ -180,7 +181,7 @@ impl Arming<'_> {
         let mut programs = self.load(&settings, place)?;
         tracing::debug!("start: maps made");
         let mut attached = attach::mark(&mut programs, &self.btf, candidate.hook)?;
-        let (signal, mark) = attach::names_of_mark(candidate.hook);
+        let (signal, _) = attach::names_of_mark(candidate.hook);
         let signal_program = signal.map(|name| program_fd(&programs, name)).transpose()?;
         // While the programs' maps are still theirs: loading one more refers to them.
         let context = self.context(&mut programs, &mut attached, refused);
@@ -191,26 +192,27 @@ impl Arming<'_> {
         let Some(Map::Array(ledger)) = programs.take_map(LEDGER_MAP) else {
             return Err(RungError::NoMap(LEDGER_MAP));
         };
-        let lost = attached.iter().find(|program| program.link.is_none());
-        let pinned = match (place, lost.map(|program| program.program)) {
+        let lost = attached.iter().filter(|program| program.link.is_none());
+        let kept = Kept::of(candidate.hook, lost.map(|program| program.program));
+        let pinned = match (place, kept) {
             (None, _) => Ok(None),
-            (Some(_), Some(program)) if program == mark => Err(format!(
+            (Some(_), Kept::Nothing) => Err(format!(
                 "this kernel keeps {} no longer than whoever attached it",
                 candidate.hook.describe()
             )),
-            (Some((_, generation)), lost) => {
-                if lost.is_some() {
+            (Some((_, generation)), Kept::All | Kept::WithoutContext) => {
+                let identity = if kept == Kept::All {
+                    self.identity.of(candidate.hook, context)
+                } else {
                     tracing::warn!(
                         "kills while no daemon runs come without {}: this kernel keeps that no \
                          longer than whoever attached it",
                         context.map_or("context", ContextHook::describe)
                     );
-                }
+                    identity::INCOMPLETE.to_owned()
+                };
                 let build = Build {
-                    identity: match lost {
-                        None => self.identity.of(candidate.hook, context),
-                        Some(_) => identity::INCOMPLETE.to_owned(),
-                    },
+                    identity,
                     programs: pin_links(&mut attached, generation)?,
                 };
                 if let Some(name) = signal {

@@ -142,9 +142,12 @@ impl Build {
 
     fn from_word(word: &str) -> Option<Self> {
         let (identity, programs) = word.split_once('+')?;
-        Some(Self {
+        let programs: Vec<_> = programs.split('+').map(str::to_owned).collect();
+        // Without any, or with one that has no name, it is nothing to go on with.
+        let is_complete = programs.iter().all(|name| !name.is_empty());
+        is_complete.then(|| Self {
             identity: identity.to_owned(),
-            programs: programs.split('+').map(str::to_owned).collect(),
+            programs,
         })
     }
 }
@@ -180,6 +183,13 @@ mod tests {
         generation.complete(&build).unwrap();
         assert_eq!(generation.build(), Some(build));
         assert_eq!(Generation::all(directory.path()).unwrap(), [generation]);
+    }
+
+    #[test]
+    fn a_generation_without_programs_is_not_complete() {
+        for word in ["", "0123", "0123+", "0123+mark_raw_tp+"] {
+            assert_eq!(Build::from_word(word), None, "{word:?}");
+        }
     }
 
     #[test]

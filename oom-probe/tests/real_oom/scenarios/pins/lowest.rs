@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Daemons, some, wait_for_log};
+use super::{Daemons, Victims, some, wait_for_log};
 use crate::daemon::Daemon;
 use crate::harness::skipped;
 use crate::scenarios::lowest::without_btf;
@@ -29,18 +29,33 @@ pub(crate) fn plain_tracepoint(world: &World) -> String {
     };
     let first = start(scratch[0].path());
     if first.metrics().value("oom_probe_pinned") == 0 {
-        wait_for_log(&first, "kills while no daemon runs are lost");
-        assert!(!daemons.bpffs.pin_dir().exists());
+        says_so(&first, &daemons);
+        drop(first);
+        let second = start(scratch[1].path());
+        says_so(&second, &daemons);
+        told(&second, &some(world, 2));
         return "not to be kept by this kernel, which is said".to_owned();
     }
     drop(first);
     let victims = some(world, 3);
     let second = start(scratch[1].path());
     wait_for_log(&second, "taking over");
-    let told = second.kills(None);
-    let mut pids: Vec<u32> = told.iter().map(|record| record.kill.victim.pid).collect();
+    told(&second, &victims);
+    assert_eq!(second.metrics().value("oom_probe_pinned"), 1);
+    "3 of 3 kills while no daemon ran".to_owned()
+}
+
+fn says_so(daemon: &Daemon, daemons: &Daemons<'_>) {
+    wait_for_log(daemon, "kills while no daemon runs are lost: this kernel");
+    assert_eq!(daemon.metrics().value("oom_probe_pinned"), 0);
+    assert!(!daemons.bpffs.pin_dir().exists());
+}
+
+fn told(daemon: &Daemon, victims: &Victims) {
+    let kills = daemon.kills(None);
+    let mut pids: Vec<u32> = kills.iter().map(|record| record.kill.victim.pid).collect();
     pids.retain(|pid| victims.contains_key(pid));
     pids.sort_unstable();
     assert!(pids.iter().eq(victims.keys()), "{pids:?} of {victims:?}");
-    "3 of 3 kills while no daemon ran".to_owned()
+    assert_eq!(daemon.metrics().value("oom_probe_unaccounted_kills"), 0);
 }
