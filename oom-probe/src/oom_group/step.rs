@@ -29,7 +29,8 @@ pub(super) enum Step {
     Forget,
 }
 
-/// Who wrote the value that is read.
+/// Who wrote the value that is read, as far as it can be known: a watch tells of writes, not of who
+/// made them nor of what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Writer {
     /// This daemon, or nobody since it looked.
@@ -56,8 +57,10 @@ pub(super) fn step(
         (Wanted::Hold(value), Some(original)) if original == value && now == value => Step::Forget,
         (Wanted::Hold(value), Some(original)) if original == value => Step::PutBack(value),
         (Wanted::Hold(value), Some(_)) if now != value => Step::Retake(value),
-        // A runtime may write the same value later than this daemon did, for a new container.
-        (Wanted::Hold(_), Some(_)) if writer == Writer::Other => Step::Forget,
+        // A runtime may write the same value later than this daemon did, for a new container. The
+        // kubelet has it write 1 or nothing. Where 0 is held, what looks like another's write of 0 is
+        // this daemon's own, told after the other's write of 1 that it undid.
+        (Wanted::Hold(Setting::Group), Some(_)) if writer == Writer::Other => Step::Forget,
         (Wanted::Hold(_), Some(_)) => Step::Nothing,
     }
 }
@@ -116,6 +119,7 @@ mod tests {
             (hold(Group), Process, None, Writer::Own, Take(Group)),
             // This daemon's own write, seen again.
             (hold(Process), Process, Some(Group), Writer::Own, Nothing),
+            (hold(Process), Process, Some(Group), Writer::Other, Nothing),
             // The runtime writes what was written for it already: nothing is to be put back.
             (hold(Group), Group, Some(Process), Writer::Other, Forget),
             // The annotation goes.

@@ -90,7 +90,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("drill", drill::drill),
     once("scraped by Prometheus", scraped::scraped),
     with("herder", &[V2, OneMachine], oom_group::herder),
-    once("memory.oom.group by annotation", oom_group::annotation),
+    any("memory.oom.group by annotation", oom_group::annotation),
     with("memory.oom.group put back", &[V2], oom_group::taken_away),
     once("dashboard and alerts", dashboard::dashboard),
     once("picture of the dashboard", dashboard::picture),

@@ -270,6 +270,26 @@ fn what_was_there_before_is_put_back_when_the_annotation_goes() {
     assert_eq!(node.value(&container(1, 1)), Group);
 }
 
+/// The watch tells of the runtime's write when it has been undone already, and of this daemon's own
+/// after that.
+#[test]
+fn what_was_there_before_is_known_though_writes_are_told_late() {
+    let mut node = Node::new();
+    if !node.has_notes() {
+        return;
+    }
+    node.apply(&cart());
+    node.make(&container(1, 1));
+    node.settle();
+    for id in [7, 8] {
+        node.write(&container(1, 1), Group);
+        node.apply(&cart().running("app", id));
+        assert_eq!(node.value(&container(1, 1)), Process);
+    }
+    node.apply(&pod("cart", 1));
+    assert_eq!(node.value(&container(1, 1)), Group);
+}
+
 #[test]
 fn a_value_that_changes_is_written_and_the_first_one_remembered() {
     let mut node = Node::new();
