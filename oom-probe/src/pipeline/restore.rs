@@ -35,6 +35,8 @@ struct Gathered {
     readings: Option<Readings>,
     /// Kills in containers since these readings.
     seen: HashMap<String, (ContainerId, u64)>,
+    /// Processes that were killed or marked in this boot, oldest first.
+    remembered: Vec<Remembered>,
     entries: usize,
 }
 
@@ -68,7 +70,12 @@ impl Pipeline {
         let same_boot = found.files.last().is_some_and(is_this_boot);
         let mut gathered = Gathered::default();
         for file in &found.files {
-            if let Err(why) = self.replay(file, at, &mut gathered) {
+            let replayed = self.replay(file, at, &mut gathered);
+            if !is_this_boot(file) {
+                // In this boot the same ids, and times not yet come, are those of other processes.
+                gathered.remembered.clear();
+            }
+            if let Err(why) = replayed {
                 trouble = trouble.or(Some(Trouble::Content(why)));
                 break;
             }
@@ -176,7 +183,7 @@ impl Pipeline {
                     kill: Whole(kill),
                     opens_event,
                 } = *stored;
-                self.assembler.remember_again(&Remembered {
+                gathered.remembered.push(Remembered {
                     tgid: kill.key.tgid,
                     start_time_ns: kill.key.start_time_ns,
                     role: Some(kill.role),
@@ -202,7 +209,7 @@ impl Pipeline {
             Entry::Totals(totals) => metrics.restore(&totals),
             Entry::Container(stored) => self.cluster.containers().restore_container(stored, now),
             Entry::Workload(stored) => self.cluster.containers().restore_workload(stored, now),
-            Entry::Seen(process) => self.assembler.remember_again(&process),
+            Entry::Seen(process) => gathered.remembered.push(process),
             Entry::InRing(counted) => gathered.counted.push(counted),
             Entry::Pending(pending) => {
                 let Pending {
@@ -238,7 +245,12 @@ impl Pipeline {
 
     /// Goes on with the rings and the ledger, if they are those of the state.
     fn go_on(&mut self, gathered: Gathered, same_boot: bool) {
-        let Gathered { node, counted, .. } = gathered;
+        let Gathered {
+            node,
+            counted,
+            remembered,
+            ..
+        } = gathered;
         let rings: Vec<RingState> = self.records.states().collect();
         let marks = self.ledger.read().get(Count::Marks);
         let continued = same_boot
@@ -249,8 +261,9 @@ impl Pipeline {
             .into_iter()
             .partition(|kill| continued && is_read_again(kill, &rings));
         if same_boot {
-            for kill in past {
-                self.assembler.remember_again(&kill.process);
+            let past = past.into_iter().map(|kill| kill.process);
+            for process in remembered.into_iter().chain(past) {
+                self.assembler.remember_again(&process);
             }
         }
         if !continued {
