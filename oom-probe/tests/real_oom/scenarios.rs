@@ -123,6 +123,11 @@ pub(crate) const ALL: &[Scenario] = &[
     once("down: what waits", down::waiting),
     once("down: increase", down::increase),
     once("down: state lost", down::state_lost),
+    with(
+        "state over a reboot",
+        &[OwnMachine, OneMachine],
+        down::reboot::reboot,
+    ),
     once("state goes on", state::goes_on),
     once("state of another boot", state::another_boot),
     once("state of no use", state::unusable),

@@ -1,5 +1,5 @@
-//! Files that a machine sent out through its third serial port, to be recorded as fixtures: for
-//! each a line `PATH SIZE`, then that many bytes.
+//! Files that a machine sent out through its third serial port, to be recorded as fixtures or to be
+//! there when it is started again: for each a line `PATH SIZE`, then that many bytes.
 
 use std::fs;
 use std::path::{Component, Path};
@@ -51,14 +51,7 @@ pub(crate) fn unpack(stream: &Path, dir: &Path) -> Result<Vec<String>> {
     let bytes = fs::read(stream).with_context(|| format!("read {}", stream.display()))?;
     let mut written = Vec::new();
     for Fact { path, data } in parse(&bytes)? {
-        let relative = Path::new(path.trim_start_matches('/'));
-        if !relative
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
-        {
-            bail!("{path:?} would leave {}", dir.display());
-        }
-        let file = dir.join(relative);
+        let file = dir.join(relative(path)?);
         fs::create_dir_all(file.parent().unwrap_or(dir))?;
         fs::write(&file, data).with_context(|| format!("write {}", file.display()))?;
         written.push(format!("{path} ({} bytes)", data.len()));
@@ -66,9 +59,30 @@ pub(crate) fn unpack(stream: &Path, dir: &Path) -> Result<Vec<String>> {
     Ok(written)
 }
 
+/// The path below a root directory.
+///
+/// # Errors
+/// It would lead out of it.
+pub(crate) fn relative(path: &str) -> Result<&Path> {
+    let relative = Path::new(path.trim_start_matches('/'));
+    let is_plain = |part| matches!(part, Component::Normal(_));
+    if !relative.components().all(is_plain) {
+        bail!("{path:?} leads out of the directory that it is to be in");
+    }
+    Ok(relative)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_stays_below_its_root() {
+        assert_eq!(relative("/a/b").unwrap(), Path::new("a/b"));
+        for path in ["/../a", "/a/../../b", ".."] {
+            assert!(relative(path).is_err(), "{path}");
+        }
+    }
 
     #[test]
     fn files_of_any_bytes_come_back() {

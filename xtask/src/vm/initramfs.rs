@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::cpio::Archive;
+use super::{
+    cpio::Archive,
+    facts::{self, Fact},
+};
 
 /// Directories that PID 1 mounts on or writes to.
 const DIRECTORIES: [&str; 7] = ["bin", "dev", "proc", "run", "sys", "tmp", "etc"];
@@ -48,6 +51,57 @@ pub(crate) fn write(contents: &Contents, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Writes an initramfs with these files besides: the kernel unpacks one archive after another, and a
+/// later file takes the place of an earlier one.
+///
+/// # Errors
+/// A file has no usable path, or something cannot be read or written.
+pub(crate) fn extend(initrd: &Path, files: &[Fact<'_>], to: &Path) -> Result<()> {
+    fs::copy(initrd, to).with_context(|| format!("copy to {}", to.display()))?;
+    let file = fs::File::options().append(true).open(to)?;
+    let mut archive = Archive::new(BufWriter::new(file));
+    for Fact { path, data } in files {
+        let relative = facts::relative(path)?;
+        let mut parents: Vec<_> = relative.ancestors().skip(1).collect();
+        // The last is the root itself.
+        parents.pop();
+        for parent in parents.iter().rev() {
+            archive.directory(&parent.to_string_lossy())?;
+        }
+        archive.file(&relative.to_string_lossy(), 0o600, data)?;
+    }
+    archive.finish()?;
+    Ok(())
+}
+
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_follows_on_a_multiple_of_four_with_its_directories_first() {
+        let scratch = tempfile::tempdir().unwrap();
+        let [init, plain, extended] = ["init", "plain", "extended"].map(|f| scratch.path().join(f));
+        fs::write(&init, "odd").unwrap();
+        let contents = Contents {
+            init,
+            programs: Vec::new(),
+            arguments: Vec::new(),
+        };
+        write(&contents, &plain).unwrap();
+        let fact = |path| Fact { path, data: b"x" };
+        extend(&plain, &[fact("/a/b/c")], &extended).unwrap();
+        let (before, all) = (fs::read(&plain).unwrap(), fs::read(&extended).unwrap());
+        assert_eq!(before.len() % 4, 0);
+        assert_eq!(all[..before.len()], before);
+        let added = String::from_utf8_lossy(&all[before.len()..]);
+        let places =
+            ["a\0", "a/b\0", "a/b/c\0", "TRAILER!!!"].map(|name| added.find(name).unwrap());
+        assert!(places.is_sorted(), "{places:?}");
+        assert!(extend(&plain, &[fact("/../c")], &extended).is_err());
+    }
 }

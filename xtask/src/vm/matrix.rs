@@ -15,6 +15,24 @@ pub(crate) struct Column {
     pub(crate) problems: Vec<String>,
 }
 
+impl Column {
+    /// The same machine with what it said when it was started again: a scenario told then takes the
+    /// place of the one told before.
+    pub(crate) fn again(mut self, second: Self) -> Self {
+        let told_again = |name: &str| second.said.scenarios.iter().any(|again| again.name == name);
+        let scenarios = &mut self.said.scenarios;
+        scenarios.retain(|scenario| {
+            matches!(scenario.verdict, Verdict::Failed(_)) || !told_again(&scenario.name)
+        });
+        scenarios.extend(second.said.scenarios);
+        self.seconds += second.seconds;
+        let problems = second.problems.into_iter();
+        self.problems
+            .extend(problems.map(|problem| format!("started again: {problem}")));
+        self
+    }
+}
+
 /// One field of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cell {
@@ -151,6 +169,26 @@ pub(super) mod tests {
         let matrix = Matrix::new(vec![column("x", FINE), column("y", FINE)]);
         assert_eq!(matrix.failures(), Vec::<String>::new());
         assert_eq!(matrix.rows.len(), 2);
+    }
+
+    #[test]
+    fn what_a_machine_says_when_started_again_counts_unless_it_had_failed_before() {
+        let second = |log| column("x", FINE).again(column("x", log));
+        let told = |log| Matrix::new(vec![second(log)]);
+        let skipped_then_ok = "@@ {\"scenario\":\"b\",\"ok\":true}\nvm-init: exit=0\n";
+        let matrix = told(skipped_then_ok);
+        assert_eq!(matrix.failures(), Vec::<String>::new());
+        let passed = Cell::Told(Verdict::Passed);
+        assert_eq!(matrix.rows[1], ("b".to_owned(), vec![passed]));
+        let failed = "@@ {\"scenario\":\"b\",\"ok\":false}\nvm-init: exit=1\n";
+        let ended = "x: started again: the test ended with exit code 1";
+        assert_eq!(told(failed).failures(), [ended, "x: b failed: "]);
+        assert_eq!(
+            told("vm-init: exit=0\n").failures(),
+            ["x: started again: the test ran no scenario"]
+        );
+        let first = column("x", failed).again(column("x", skipped_then_ok));
+        assert_eq!(Matrix::new(vec![first]).failures().len(), 2);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! The way of one run: [`fetch`] has the kernels and QEMU in a cache, [`build`] makes the static
 //! programs, [`initramfs`] packs them, [`machine`] boots each kernel of the [`catalogue`],
-//! [`serial`] reads what it said, [`matrix`] puts it together, [`report`] shows it.
+//! [`serial`] reads what it said, [`matrix`] puts it together, [`report`] shows it. A machine whose
+//! test has left something for its next boot is started a second time, with that.
 
 mod build;
 mod catalogue;
@@ -128,10 +129,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if facts == Facts::Send {
         return record(&planned, ended, &root.join("facts"));
     }
+    let second = start_again(&qemu, &jobs, &ended, usize::from(args.jobs))?;
     let columns = planned
         .iter()
-        .zip(ended)
-        .map(|(p, e)| column(p, e, args.timeout))
+        .zip(ended.into_iter().zip(second))
+        .map(|(planned, (first, second))| {
+            let first = column(planned, first, args.timeout);
+            match second {
+                Some(second) => first.again(column(planned, second, args.timeout)),
+                None => first,
+            }
+        })
         .collect();
     conclude(
         &Matrix::new(columns),
@@ -193,6 +201,48 @@ fn contents(args: &Args) -> Result<Contents> {
         programs,
         arguments,
     })
+}
+
+/// Starts the machines anew whose test has left something for that, each with what it left.
+fn start_again(
+    qemu: &Qemu,
+    jobs: &[Job<'_>],
+    ended: &[Result<Ended>],
+    at_once: usize,
+) -> Result<Vec<Option<Result<Ended>>>> {
+    let mut again = Vec::new();
+    for (index, (job, ended)) in jobs.iter().zip(ended).enumerate() {
+        let Ok(ended) = ended else { continue };
+        let left = fs::read(&ended.data).unwrap_or_default();
+        if !left.is_empty() {
+            let initrd = job.dir.join("initramfs.cpio");
+            initramfs::extend(job.initrd, &facts::parse(&left)?, &initrd)?;
+            again.push((index, job, initrd));
+        }
+    }
+    let second: Vec<Job<'_>> = again
+        .iter()
+        .map(|(_, job, initrd)| Job {
+            kernel: job.kernel,
+            initrd,
+            cmdline: job.cmdline.clone(),
+            dir: beside(&job.dir),
+            timeout: job.timeout,
+        })
+        .collect();
+    let mut results: Vec<_> = jobs.iter().map(|_| None).collect();
+    let ended = machine::run_all(qemu, &second, at_once);
+    for ((index, ..), ended) in again.iter().zip(ended) {
+        results[*index] = Some(ended);
+    }
+    Ok(results)
+}
+
+/// The directory for the logs of a machine's second start.
+fn beside(dir: &Path) -> PathBuf {
+    let mut name = dir.as_os_str().to_owned();
+    name.push("-again");
+    name.into()
 }
 
 /// Reads what a machine said, and shows all of it if something is wrong.

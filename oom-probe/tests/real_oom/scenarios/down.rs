@@ -1,6 +1,8 @@
 //! Kills of a time without a daemon, where hooks and ring are pinned: whose they are, and what a
 //! Prometheus sees of them.
 
+pub(super) mod reboot;
+
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use oom_probe::labels::Attribution;
 
 use super::LIMIT;
 use super::pins::Bpffs;
+use super::pods::stage::HERD;
 use crate::apiserver::{
     ApiServer,
     pods::{container_id, pod, uid},
@@ -33,48 +36,65 @@ struct Node<'w> {
     server: ApiServer,
     bpffs: Bpffs,
     scratch: tempfile::TempDir,
+    state: PathBuf,
     address: SocketAddr,
     app: Cgroup,
 }
 
 impl<'w> Node<'w> {
     fn new(world: &'w World) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = scratch.path().join("state");
+        Self::with_state(world, scratch, state)
+    }
+
+    fn with_state(world: &'w World, scratch: tempfile::TempDir, state: PathBuf) -> Self {
         let server = ApiServer::start();
         server.apply(&pod("cart", 1).running("app", 1));
-        let driver = Driver::Cgroupfs;
-        let pod = driver.pod(Class::Burstable, &uid(1));
-        let container = driver.container(Runtime::Containerd, &container_id(1));
         // Free a moment ago, and nobody else asks for it.
         let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         Self {
             world,
             server,
             bpffs: Bpffs::mount(),
-            scratch: tempfile::tempdir().unwrap(),
+            scratch,
+            state,
             address: address.unwrap(),
-            app: world.limited(&format!("{pod}/{container}"), LIMIT),
+            app: container(world, 1, 1),
         }
     }
 
-    fn state(&self) -> PathBuf {
-        self.scratch.path().join("state")
+    fn start(&self) -> Daemon {
+        Daemon::start_at(self.command(), self.scratch.path(), self.address).unwrap()
     }
 
-    fn start(&self) -> Daemon {
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.world.programs().oom_probe);
         command
             .args(["run", "--kubernetes", "on", "--node", NODE, "--pin-dir"])
             .arg(self.bpffs.pin_dir())
             .arg("--state-dir")
-            .arg(self.state())
+            .arg(&self.state)
             .env("KUBECONFIG", self.server.kubeconfig(self.scratch.path()));
-        Daemon::start_at(command, self.scratch.path(), self.address).unwrap()
+        command
     }
 
-    fn dies(&self) {
-        let hog = self.world.hog(&["grow", "--interval", "0"]);
-        Running::start(&self.app, hog).end().killed();
+    fn dies(&self) -> u32 {
+        dies_in(self.world, &self.app)
     }
+}
+
+/// The cgroup of a container with a limit.
+fn container(world: &World, pod: u32, id: u32) -> Cgroup {
+    let driver = Driver::Cgroupfs;
+    let pod = driver.pod(Class::Burstable, &uid(pod));
+    let container = driver.container(Runtime::Containerd, &container_id(id));
+    world.limited(&format!("{pod}/{container}"), LIMIT)
+}
+
+fn dies_in(world: &World, cgroup: &Cgroup) -> u32 {
+    let hog = world.hog(&["grow", "--interval", "0"]);
+    Running::start(cgroup, hog).end().killed().pid
 }
 
 fn until(daemon: &Daemon, what: &str, done: impl Fn() -> bool) {
@@ -120,27 +140,13 @@ pub(crate) fn tombstone(world: &World) -> String {
 pub(crate) fn waiting(world: &World) -> String {
     let node = Node::new(world);
     // No status has named the second run yet.
-    let driver = Driver::Cgroupfs;
-    let pod_path = driver.pod(Class::Burstable, &uid(2));
-    let second = driver.container(Runtime::Containerd, &container_id(2));
-    let second = world.limited(&format!("{pod_path}/{second}"), LIMIT);
+    let second = container(world, 2, 2);
     let daemon = node.start();
     until(&daemon, "the pod is known", || counted(&daemon) == Some(0));
-    let herd = world.hog(&[
-        "herd",
-        "--children",
-        "1",
-        "--rounds",
-        "forever",
-        "--pause",
-        "1h",
-        "--interval",
-        "0",
-    ]);
+    let herd = world.hog(&HERD);
     let mut parent = Running::start(&node.app, herd);
     parent.line("killed by SIGKILL");
-    let hog = world.hog(&["grow", "--interval", "0"]);
-    Running::start(&second, hog).end().killed();
+    dies_in(world, &second);
     let pods = [r#"scope="pod""#.to_owned()];
     until(&daemon, "both are counted", || {
         daemon.metrics().sum("oom_probe_kills_total", &pods) == 2
@@ -202,14 +208,20 @@ pub(crate) fn increase(world: &World) -> String {
     "1 of 1".to_owned()
 }
 
-/// The state is lost: the kill waits until its series has been seen at 0.
+/// The state is lost: the kill waits until its series has been seen at 0. Whose kill it was of a pod
+/// that is gone nobody knows any more.
 pub(crate) fn state_lost(world: &World) -> String {
     let node = Node::new(world);
+    let gone = pod("gone", 2).running("app", 2);
+    node.server.apply(&gone);
+    let of_gone = container(world, 2, 2);
     let daemon = node.start();
     until(&daemon, "the pod is known", || counted(&daemon) == Some(0));
     drop(daemon);
     node.dies();
-    fs::remove_dir_all(node.state()).unwrap();
+    dies_in(world, &of_gone);
+    node.server.delete(&gone);
+    fs::remove_dir_all(&node.state).unwrap();
     let daemon = node.start();
     // Each look at the metrics is a scrape.
     let mut first = None;
@@ -223,6 +235,14 @@ pub(crate) fn state_lost(world: &World) -> String {
         counted(&daemon) == Some(1)
     });
     assert_eq!(daemon.kills(None).len(), 1);
+    let metrics = daemon.metrics();
+    let pods = [r#"scope="pod""#.to_owned()];
+    assert_eq!(metrics.sum("oom_probe_kills_total", &pods), 2);
+    let gone = [r#"pod="gone""#.to_owned()];
+    assert_eq!(
+        metrics.count("oom_probe_container_oom_kills_total", &gone),
+        0
+    );
     // It was kept while it waited, and is not counted again.
     drop(daemon);
     let daemon = node.start();

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::{self, Write};
 
+use crate::send;
+
 const MARK_VICTIM: &str = "/sys/kernel/tracing/events/oom/mark_victim/format";
 
 /// Files that fixtures are made from, and that tell what the kernel offers.
@@ -53,12 +55,11 @@ pub(crate) fn short(version: crate::Version) -> [(&'static str, String); 5] {
     ]
 }
 
-/// Sends every file that can be read, each as a line `PATH SIZE` followed by its bytes.
+/// Sends every one of them that can be read.
 pub(crate) fn send(out: &mut impl Write) -> io::Result<()> {
     for path in FILES {
         let Ok(data) = fs::read(path) else { continue };
-        writeln!(out, "{path} {}", data.len())?;
-        out.write_all(&data)?;
+        send::file(out, path, &data)?;
     }
     out.flush()
 }

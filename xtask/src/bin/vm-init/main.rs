@@ -2,12 +2,14 @@
 //! reachable, tells what kernel this is, runs the test, tells its exit code, and powers off.
 //!
 //! It talks on the second serial port, one `vm-init: key=value` line each. Its last line is
-//! `vm-init: exit=CODE`; without that line the machine counts as failed.
+//! `vm-init: exit=CODE`; without that line the machine counts as failed. What the test leaves below
+//! `/next-boot` goes through the third port, and the machine is started again with that.
 
 mod cgroups;
 mod facts;
 mod mounts;
 mod process;
+mod send;
 mod serial;
 
 use std::fs;
@@ -54,16 +56,18 @@ fn run(port: &mut fs::File) -> Result<i32, String> {
         serial::say(port, &format!("vm-init: note={note}"));
     }
     if parameter(&cmdline, "oomprobe.facts").is_some() {
-        let mut data = serial::open("/dev/ttyS2").map_err(|e| format!("/dev/ttyS2: {e}"))?;
-        facts::send(&mut data).map_err(|e| format!("send the facts: {e}"))?;
-        serial::drain(&data);
+        send::through_port(facts::send)?;
     }
     port.flush().map_err(|e| format!("/dev/ttyS1: {e}"))?;
     if !fs::exists(TEST).unwrap_or(false) {
         return Ok(0);
     }
     let name = parameter(&cmdline, "oomprobe.name").unwrap_or("unnamed");
-    process::run_test(TEST, name, port)
+    let code = process::run_test(TEST, name, port)?;
+    if send::has_next_boot() {
+        send::through_port(send::next_boot)?;
+    }
+    Ok(code)
 }
 
 /// The value of `key=value` on the kernel's command line.
