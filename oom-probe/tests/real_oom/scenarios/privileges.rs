@@ -5,6 +5,7 @@ use std::fs;
 use rustix::thread::CapabilitySet;
 
 use super::LIMIT;
+use super::pins::Bpffs;
 use super::start::{CANNOT_CAPTURE, daemon, refuses};
 use crate::confined::Confined;
 use crate::daemon::Daemon;
@@ -16,31 +17,65 @@ const LEAST: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
 /// What it takes besides where maps count against RLIMIT_MEMLOCK.
 const WITH_MEMLOCK: CapabilitySet = LEAST.union(CapabilitySet::SYS_RESOURCE);
 
-/// Two capabilities are enough, and none is left once it captures.
+/// Two capabilities are enough, and none is left once it captures. Whoever has none may not call
+/// bpf(2) at all where the kernel is told so, and nothing needs it.
 pub(crate) fn least_privilege(world: &World) -> String {
+    forbid_unprivileged_bpf(world, "2");
     let scratch = tempfile::tempdir().unwrap();
-    let mut had = "BPF, PERFMON";
-    let mut daemon = start(world, LEAST, &scratch);
+    let (mut rights, mut had) = (LEAST, "BPF, PERFMON");
+    let mut daemon = start(world, rights, &scratch);
     if let Err(said) = &daemon
         && said.contains("RLIMIT_MEMLOCK")
     {
         assert!(said.contains("SYS_RESOURCE"), "{said}");
-        had = "BPF, PERFMON, SYS_RESOURCE";
-        daemon = start(world, WITH_MEMLOCK, &scratch);
+        (rights, had) = (WITH_MEMLOCK, "BPF, PERFMON, SYS_RESOURCE");
+        daemon = start(world, rights, &scratch);
     }
     let daemon = daemon.unwrap();
     let threads = without_rights(daemon.pid());
-    if world.vm.is_some() {
-        // Until the machine is started anew, which is why only there.
-        fs::write("/proc/sys/kernel/unprivileged_bpf_disabled", "1").unwrap();
-    }
     let pid = kill(world);
-    let kills = daemon.kills(None);
-    assert!(kills.iter().any(|record| record.kill.victim.pid == pid));
+    assert!(has_told(&daemon, pid));
+    forbid_unprivileged_bpf(world, "1");
+    let pid = kill(world);
+    assert!(has_told(&daemon, pid));
     assert_eq!(daemon.metrics().value("oom_probe_unaccounted_kills"), 0);
     let kept = fs::metadata(scratch.path().join("state/snapshot"));
     assert!(kept.is_ok_and(|file| file.len() > 0), "{}", daemon.log());
-    format!("started with {had}; captures with none on its {threads} threads")
+    drop(daemon);
+    takes_over(world, rights);
+    format!("started, and took over, with {had}; captures with none on its {threads} threads")
+}
+
+/// They are enough for what a daemon before it has pinned, too.
+fn takes_over(world: &World, rights: CapabilitySet) {
+    let bpffs = Bpffs::mount();
+    let [state, first, second] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let start = |scratch: &tempfile::TempDir| {
+        let mut command = daemon(world);
+        command.arg("--pin-dir").arg(bpffs.pin_dir());
+        command.arg("--state-dir").arg(state.path());
+        Confined::to(rights).apply(&mut command);
+        Daemon::start_pinned_as(command, scratch.path()).unwrap()
+    };
+    drop(start(&first));
+    let pid = kill(world);
+    let daemon = start(&second);
+    assert!(daemon.log().contains("taking over"), "{}", daemon.log());
+    without_rights(daemon.pid());
+    assert!(has_told(&daemon, pid));
+}
+
+fn has_told(daemon: &Daemon, pid: u32) -> bool {
+    let kills = daemon.kills(None);
+    kills.iter().any(|record| record.kill.victim.pid == pid)
+}
+
+/// `kernel.unprivileged_bpf_disabled`: 2 until somebody changes it, 1 until the machine is started
+/// anew, which is why only an emulated one is told.
+fn forbid_unprivileged_bpf(world: &World, value: &str) {
+    if world.vm.is_some() {
+        fs::write("/proc/sys/kernel/unprivileged_bpf_disabled", value).unwrap();
+    }
 }
 
 fn start(
