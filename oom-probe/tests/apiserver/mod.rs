@@ -6,6 +6,7 @@
 //! tests with and without a runtime can use it, and ends when it is dropped.
 
 pub(crate) mod answer;
+pub(crate) mod hostile;
 pub(crate) mod serve;
 mod state;
 

@@ -13,30 +13,15 @@ use oom_probe::{
     sinks::containers::{Containers, SERIES_TTL},
 };
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
-use serde_json::json;
 
-use crate::apiserver::pods::{pod, uid};
+use crate::apiserver::{
+    hostile::{CONTAINERS_EACH, hostile},
+    pods::uid,
+};
 
 const PODS: u32 = 2500;
 /// promtool's linter takes time by the square of the series: two minutes for those of all pods.
 const LINTED_PODS: u32 = 250;
-const CONTAINERS_EACH: usize = 2;
-
-/// Each would end a label, a line, a comment or an escape, if it could.
-const HOSTILE: [&str; 12] = [
-    "\"} 1\nup 1\n",
-    "\\",
-    "a\\\"b",
-    "\n# EOF\n",
-    "\r\n\r\nHTTP/1.1 200 OK",
-    "{pod=\"x\"}",
-    "\u{0}\u{1b}[2J\u{7f}",
-    "\u{202e}\u{feff}\u{2028}\u{85}",
-    "# HELP oom_probe_kills_total\n# TYPE oom_probe_kills_total gauge",
-    " ,=\"\",",
-    "\u{fffd}\u{10ffff}é",
-    "NaN 1 # {} 1 1",
-];
 
 fn registry(pods: u32) -> (Registry, usize) {
     let mut index = Index::default();
@@ -44,16 +29,7 @@ fn registry(pods: u32) -> (Registry, usize) {
     let containers = Containers::new(SERIES_TTL, room, Counter::default());
     let now = Instant::now();
     for n in 0..pods {
-        let name = |at: u32| HOSTILE[((n + at) as usize) % HOSTILE.len()];
-        let mut json = pod(&format!("{}{n}", name(0)), n).0;
-        json["metadata"]["namespace"] = name(1).into();
-        json["metadata"]["ownerReferences"] = json!([{
-            "apiVersion": "apps/v1", "kind": name(2), "name": name(3), "controller": true,
-        }]);
-        json["spec"]["containers"] = (0..CONTAINERS_EACH)
-            .map(|c| json!({"name": format!("{}{c}", name(4)), "image": name(5)}))
-            .collect();
-        let object: object::Pod = serde_json::from_value(json).unwrap();
+        let object: object::Pod = serde_json::from_value(hostile(n).0).unwrap();
         let pod = index.apply(&object, now).unwrap();
         assert_eq!(pod.uid, uid(n).parse::<PodUid>().unwrap());
         containers.apply(&pod, now);

@@ -84,6 +84,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("pods that change", pods::changes),
     once("pods without API server", pods::away),
     once("pods of a hostile API server", pods::hostile),
+    with("pods with hostile names", &[NativeOnly], pods::names::names),
     with("pod killed whole", &[V2], pods::group),
     once("two nodes", pods::nodes),
     once("watched by hand", pods::ways),

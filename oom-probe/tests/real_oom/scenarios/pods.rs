@@ -5,6 +5,7 @@ mod changes;
 mod group;
 mod hostile;
 mod kinds;
+pub(super) mod names;
 mod nodes;
 pub(super) mod shapes;
 pub(super) mod stage;

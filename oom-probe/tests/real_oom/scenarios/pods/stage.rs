@@ -87,17 +87,27 @@ impl<'w> Stage<'w> {
         for pod in pods {
             server.apply(pod);
         }
-        let stage = Self::with(world, driver, server, Root::Own);
+        let stage = Self::with(world, driver, server, Root::Own, &[]);
         stage.until("the pods are known", || stage.is_synced());
         stage
     }
 
     /// Without waiting for the API server.
     pub(crate) fn start_away(world: &'w World, driver: Driver, server: ApiServer) -> Self {
-        Self::with(world, driver, server, Root::Hierarchy)
+        Self::start_with(world, driver, server, &[])
     }
 
-    fn with(world: &'w World, driver: Driver, server: ApiServer, of: Root) -> Self {
+    /// The same with further flags.
+    pub(crate) fn start_with(
+        world: &'w World,
+        driver: Driver,
+        server: ApiServer,
+        flags: &[&str],
+    ) -> Self {
+        Self::with(world, driver, server, Root::Hierarchy, flags)
+    }
+
+    fn with(world: &'w World, driver: Driver, server: ApiServer, of: Root, flags: &[&str]) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let root = world.cgroup("node");
         let mut command = Command::new(&world.programs().oom_probe);
@@ -108,6 +118,7 @@ impl<'w> Stage<'w> {
                 Root::Hierarchy => &world.hierarchy.root,
                 Root::Own => root.directory(),
             })
+            .args(flags)
             .env("KUBECONFIG", server.kubeconfig(scratch.path()));
         let daemon = Daemon::start_as(command, scratch.path()).unwrap();
         Self {
