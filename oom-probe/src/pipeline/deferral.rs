@@ -65,3 +65,57 @@ impl Deferral {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::fixture::pod_child;
+
+    fn killed(tgid: u32) -> Killed {
+        let mut kill = pod_child().kill;
+        kill.key.tgid = tgid;
+        Killed {
+            kill,
+            opens_event: true,
+        }
+    }
+
+    fn pids(kills: &[Killed]) -> Vec<u32> {
+        kills.iter().map(|killed| killed.kill.key.tgid).collect()
+    }
+
+    #[test]
+    fn kills_wait_for_a_scrape_or_for_90_seconds_and_later_ones_do_not() {
+        let began = Instant::now();
+        let waiting = || {
+            let mut deferral = Deferral::default();
+            assert!(deferral.defer(killed(1)).is_some(), "nothing to wait for");
+            deferral.begin(began);
+            assert!(deferral.defer(killed(2)).is_none());
+            assert!(deferral.defer(killed(3)).is_none());
+            deferral
+        };
+        let end = began + Duration::from_secs(90);
+        let mut scraped = waiting();
+        assert!(scraped.due(end - Duration::from_millis(1)).is_empty());
+        assert_eq!(scraped.next(), Some(end));
+        assert_eq!(pids(&scraped.scraped()), [2, 3]);
+        assert!(scraped.defer(killed(4)).is_some());
+        let mut never_scraped = waiting();
+        assert_eq!(pids(&never_scraped.due(end)), [2, 3]);
+        assert_eq!(never_scraped.next(), None);
+        assert!(never_scraped.defer(killed(4)).is_some());
+    }
+
+    #[test]
+    fn no_more_wait_than_a_ring_holds_and_none_that_was_counted() {
+        let mut deferral = Deferral::default();
+        deferral.begin(Instant::now());
+        let kept = (0..=MAX as u32).filter(|n| deferral.defer(killed(*n)).is_none());
+        assert_eq!(kept.count(), MAX);
+        let start = killed(0).kill.key.start_time_ns;
+        deferral.remove(0, start);
+        deferral.remove(1, start + 1);
+        assert_eq!(deferral.kills().count(), MAX - 1);
+    }
+}

@@ -47,12 +47,14 @@ pub(crate) fn holder_stays(world: &World) -> String {
 
 pub(crate) fn unpin(world: &World) -> String {
     let mut daemons = Daemons::new(world);
-    let unpin = |daemons: &Daemons<'_>| {
+    let unpin_and = |daemons: &Daemons<'_>, flags: &[&str]| {
         let mut unpin = Command::new(&world.programs().oom_probe);
         unpin.args(["unpin", "--pin-dir"]);
-        let output = unpin.arg(daemons.bpffs.pin_dir()).output().unwrap();
-        said(&output)
+        unpin.arg(daemons.bpffs.pin_dir()).arg("--state-dir");
+        let output = unpin.arg(daemons.state.path()).args(flags).output();
+        said(&output.unwrap())
     };
+    let unpin = |daemons: &Daemons<'_>| unpin_and(daemons, &[]);
     let daemon = daemons.start(&[]);
     let (code, refused) = unpin(&daemons);
     assert_eq!(code, Some(2), "{refused}");
@@ -70,6 +72,10 @@ pub(crate) fn unpin(world: &World) -> String {
     let (code, again) = unpin(&daemons);
     assert_eq!(code, Some(0), "{again}");
     assert!(again.contains("nothing is pinned"), "{again}");
+    assert!(daemons.state.path().join("snapshot").exists());
+    let (code, removed) = unpin_and(&daemons, &["--state"]);
+    assert_eq!(code, Some(0), "{removed}");
+    assert!(!daemons.state.path().join("snapshot").exists());
     refused.trim_end().to_owned()
 }
 
