@@ -94,12 +94,15 @@ pub(crate) fn run(filters: &[String], times: usize) -> ExitCode {
     let began = Instant::now();
     let mut tally = Tally::default();
     println!("running {} scenarios", chosen.len());
-    if let Err(reason) = root().and_then(|()| namespace()) {
+    if let Err(reason) = root() {
         for scenario in &chosen {
             tally.tell(scenario.name, &Verdict::Skipped(reason.clone()), None);
         }
     } else {
-        match Programs::find().and_then(World::new) {
+        match namespace()
+            .and_then(|()| Programs::find())
+            .and_then(World::new)
+        {
             Ok(world) => run_in(&Arc::new(world), &chosen, &mut tally),
             Err(error) => tally.tell("start", &Verdict::Failed(error), None),
         }
