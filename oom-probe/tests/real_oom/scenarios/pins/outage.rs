@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, ScopedJoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{Daemons, Killing, Victims, balanced, each_once, one, wait_for_written};
 use crate::daemon::Daemon;
@@ -28,22 +28,30 @@ fn outage(world: &World, end: fn(Daemon)) -> String {
     let mut daemons = Daemons::new(world);
     let first = daemons.start(&[]);
     let stop = AtomicBool::new(false);
-    let (victims, second) = thread::scope(|scope| {
+    let (victims, second, [from, to]) = thread::scope(|scope| {
         let killing = Killing::start(scope, world, &stop);
         wait_for_written(&first, 5);
         end(first);
+        let from = SystemTime::now();
         thread::sleep(OUTAGE);
+        let to = SystemTime::now();
         let second = daemons.start(&[]);
         wait_for_written(&second, 1);
         thread::sleep(OUTAGE / 3);
-        (killing.stop(), second)
+        (killing.stop(), second, [from, to])
     });
     balanced(&second);
+    let is_meanwhile = |(begun, ended): &&(SystemTime, SystemTime)| from <= *begun && *ended <= to;
+    let meanwhile = victims.values().filter(is_meanwhile).count() as u64;
     let drained = second.metrics().value("oom_probe_drained_kills_total");
     let log = second.log();
     assert!(log.contains("taking over"), "{log}");
     each_once(&second.kills(None), &victims);
-    assert!(drained >= 5, "only {drained} were drained");
+    assert!(meanwhile > 0, "nobody was killed while no daemon ran");
+    assert!(
+        drained >= meanwhile,
+        "{drained} of {meanwhile} were drained"
+    );
     format!(
         "{} kills, {drained} of them while no daemon ran",
         victims.len()
