@@ -50,6 +50,12 @@ enum Job {
     Lint,
     /// Measure the daemon against its budgets, by real kills on this machine.
     Bench(bench::Args),
+    /// One of the alternatives that the bench measures.
+    #[command(hide = true)]
+    BenchRival {
+        /// Which
+        own: bench::Own,
+    },
     /// Fuzz what reads bytes from outside, each target for a bounded time.
     Fuzz(fuzz::Args),
     /// Get the programs that tests run, and print where they are, for a PATH.
@@ -70,6 +76,7 @@ impl Job {
             Self::Test(args) => test::run(args),
             Self::Lint => Ok(lint::run()),
             Self::Bench(args) => bench::run(args),
+            Self::BenchRival { own } => bench::run_rival(*own).map(|()| ExitCode::SUCCESS),
             Self::Deploy => deploy::run().map(|()| ExitCode::SUCCESS),
             Self::Fuzz(args) => fuzz::run(args),
             Self::Tools => tools::run().map(|()| ExitCode::SUCCESS),

@@ -1,10 +1,10 @@
-//! What a full node costs: 250 pods with three containers each, whole objects as an API server
-//! sends them, and a daemon that knows them and is scraped.
+//! What a node full of pods costs: whole objects of pods with three containers each, as an API
+//! server sends them, and a daemon that knows them, is scraped, and idles.
 //!
-//!     sudo cargo run -p oom-probe --example full-node -- target/release/oom-probe
+//!     sudo cargo run -p oom-probe --example full-node -- target/release/oom-probe 250 60
 //!
-//! Prints a line for each figure: what, measured, budget, with tabs between. `cargo xtask bench`
-//! takes them into its table.
+//! How many pods there are and for how many seconds nothing happens. Prints one JSON object: sizes
+//! in bytes, times in ms. `cargo xtask bench` makes a table of several.
 
 #[expect(
     dead_code,
@@ -18,9 +18,11 @@ mod process;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
+use serde::Serialize;
 use serde_json::Value;
 
 use apiserver::{
@@ -29,11 +31,12 @@ use apiserver::{
 };
 use process::Daemon;
 
-const PODS: u32 = 250;
-const SCRAPES: u32 = 200;
-/// Status updates of each pod while it is measured.
-const UPDATES: u32 = 10;
+const SCRAPES: u32 = 100;
+/// Status updates of all pods together while it is measured.
+const UPDATES: u32 = 2000;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// After the first list has been read.
+const SETTLED: Duration = Duration::from_millis(500);
 
 /// A Deployment's pod of Kubernetes 1.33: an init container that is done, a sidecar, an app.
 const POD: &str = include_str!("../../tests/fixtures/pods/deployment-containerd-1.33.json");
@@ -41,105 +44,139 @@ const POD: &str = include_str!("../../tests/fixtures/pods/deployment-containerd-
 const TEXT: &str = "text/plain;version=0.0.4";
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0";
 
+/// What is printed.
+#[derive(Serialize)]
+struct Measured {
+    pods: u32,
+    resident: u64,
+    anon: u64,
+    peak: u64,
+    working_set: u64,
+    idle_cpu_ms_per_minute: f64,
+    idle_switches_per_second: f64,
+    series: usize,
+    container_series: usize,
+    scrape: Scrapes,
+    lists: usize,
+    watches: usize,
+    other_requests: usize,
+    list: usize,
+    update: usize,
+    update_cpu_ms: Option<f64>,
+    resident_at_last: u64,
+}
+
+/// One scrape.
+#[derive(Serialize)]
+struct Scrapes {
+    text: usize,
+    open_metrics: usize,
+    gzip: usize,
+    text_cpu_ms: f64,
+    gzip_cpu_ms: f64,
+}
+
 fn main() -> Result<()> {
-    let program = std::env::args_os().nth(1);
-    let program = program.context("name the daemon: full-node target/release/oom-probe")?;
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [program, pods, idle] = arguments.as_slice() else {
+        bail!("say: full-node target/release/oom-probe PODS SECONDS");
+    };
+    let measured = measure(Path::new(program), pods.parse()?, idle.parse()?)?;
+    println!("{}", serde_json::to_string(&measured)?);
+    Ok(())
+}
+
+fn measure(program: &Path, pods: u32, idle: u64) -> Result<Measured> {
     let server = ApiServer::start();
-    for n in 0..PODS {
+    for n in 0..pods {
         server.apply(&pod(n, 0));
     }
-    let daemon = Daemon::start(Path::new(&program), &server)?;
+    // Each pod has three that run and one that is done; one more pod comes at the end.
+    let daemon = Daemon::start(program, &server, 4 * (pods + 1))?;
     until("the pods are known", || {
         Ok(metric(&text(daemon.address)?, "oom_probe_kubernetes_synced") == Some(1.0))
     })?;
-
+    thread::sleep(SETTLED);
     let memory = daemon.memory()?;
-    let budget = "12 MiB";
-    row("full node: resident memory", &memory.resident(), budget);
-    row("full node: peak resident memory", &memory.peak(), "24 MiB");
-    row(
-        "full node: its cgroup's working set, ring and page tables included",
-        &daemon.working_set()?,
-        "",
-    );
+    let working_set = daemon.working_set()?;
 
-    scrapes(&daemon)?;
-    api(&daemon, &server)?;
-    let memory = daemon.memory()?;
-    let what = format!(
-        "full node: resident memory after {SCRAPES} scrapes and {} pod updates",
-        PODS * UPDATES
-    );
-    row(&what, &memory.resident(), budget);
-    Ok(())
+    let (cpu, switches) = (daemon.cpu()?, daemon.voluntary_switches()?);
+    let idle = Duration::from_secs(idle.max(1));
+    thread::sleep(idle);
+    let cpu = ms(daemon.cpu()? - cpu);
+    let switches = daemon.voluntary_switches()? - switches;
+
+    let body = text(daemon.address)?;
+    let beginning = |part: &str| body.lines().filter(|line| line.starts_with(part)).count();
+    let scrape = scrapes(&daemon)?;
+    let [lists, watches, other_requests] =
+        [Call::List, Call::Watch, Call::Other].map(|call| server.requests(call).len());
+    let update_cpu_ms = updates(&daemon, &server, pods)?;
+    Ok(Measured {
+        pods,
+        resident: memory.resident,
+        anon: memory.anon,
+        peak: memory.peak,
+        working_set,
+        idle_cpu_ms_per_minute: cpu * 60.0 / idle.as_secs_f64(),
+        idle_switches_per_second: switches as f64 / idle.as_secs_f64(),
+        series: beginning("oom_probe_"),
+        container_series: beginning("oom_probe_container_"),
+        scrape,
+        lists,
+        watches,
+        other_requests,
+        list: list_bytes(&server)?,
+        update: serde_json::to_string(&pod(0, 1).0)?.len(),
+        update_cpu_ms,
+        resident_at_last: daemon.memory()?.resident,
+    })
 }
 
-fn scrapes(daemon: &Daemon) -> Result<()> {
-    let text = text(daemon.address)?;
-    let beginning = |part: &str| text.lines().filter(|line| line.starts_with(part)).count();
-    let (all, containers) = (beginning("oom_probe_"), beginning("oom_probe_container_"));
-    let figures = format!("{all}, {containers} of them of containers");
-    row("full node: series", &figures, "3 per container at rest");
-    for (format, accept) in [("text", TEXT), ("OpenMetrics", OPEN_METRICS)] {
-        let plain = size(daemon.address, &[("Accept", accept)])?;
-        let gzip = size(
-            daemon.address,
-            &[("Accept", accept), ("Accept-Encoding", "gzip")],
-        )?;
-        row(
-            &format!("full node: bytes per scrape, {format}"),
-            &format!("{}, {} by gzip", kib(plain), kib(gzip)),
-            "",
-        );
-    }
-    for (how, headers) in [
-        ("text", &[("Accept", TEXT)][..]),
-        (
-            "OpenMetrics by gzip",
-            &[("Accept", OPEN_METRICS), ("Accept-Encoding", "gzip")],
-        ),
-    ] {
-        let (began, cpu) = (Instant::now(), daemon.cpu()?);
+fn scrapes(daemon: &Daemon) -> Result<Scrapes> {
+    let bytes = |headers: &[(&str, &str)]| size(daemon.address, headers);
+    let gzip = [("Accept", OPEN_METRICS), ("Accept-Encoding", "gzip")];
+    let cpu = |headers: &[(&str, &str)]| -> Result<f64> {
+        let before = daemon.cpu()?;
         for _ in 0..SCRAPES {
-            size(daemon.address, headers)?;
+            bytes(headers)?;
         }
-        let (took, cpu) = (began.elapsed() / SCRAPES, (daemon.cpu()? - cpu) / SCRAPES);
-        let figures = format!("{} of CPU, {} in all", ms(cpu), ms(took));
-        row(&format!("full node: one scrape, {how}"), &figures, "");
-    }
-    Ok(())
+        Ok(ms(daemon.cpu()? - before) / f64::from(SCRAPES))
+    };
+    Ok(Scrapes {
+        text: bytes(&[("Accept", TEXT)])?,
+        open_metrics: bytes(&[("Accept", OPEN_METRICS)])?,
+        gzip: bytes(&gzip)?,
+        text_cpu_ms: cpu(&[("Accept", TEXT)])?,
+        gzip_cpu_ms: cpu(&gzip)?,
+    })
 }
 
-/// What the daemon asks of the API server, and what updates of its pods cost it.
-fn api(daemon: &Daemon, server: &ApiServer) -> Result<()> {
+/// What the API server sends at the daemon's start.
+fn list_bytes(server: &ApiServer) -> Result<usize> {
     let address: SocketAddr = server.url().trim_start_matches("http://").parse()?;
     let query = "/api/v1/pods?fieldSelector=spec.nodeName%3Dnode-1&resourceVersion=0";
-    let [lists, watches, others] =
-        [Call::List, Call::Watch, Call::Other].map(|call| server.requests(call).len());
     let list = http::get_with(address, query, &[]).map_err(anyhow::Error::msg)?;
-    row(
-        "full node: asked of the API server",
-        &format!(
-            "{lists} list of {}, {watches} watch, {others} others",
-            kib(list.len())
-        ),
-        "one list from its cache, one watch",
-    );
+    Ok(list.len())
+}
 
-    let cpu = daemon.cpu()?;
-    for update in 1..=UPDATES {
-        for n in 0..PODS {
+/// CPU for each update of a pod; none without pods.
+fn updates(daemon: &Daemon, server: &ApiServer, pods: u32) -> Result<Option<f64>> {
+    let Some(rounds) = UPDATES.checked_div(pods) else {
+        return Ok(None);
+    };
+    let before = daemon.cpu()?;
+    for update in 1..=rounds {
+        for n in 0..pods {
             server.apply(&pod(n, update));
         }
     }
     // One more pod comes after all updates.
-    server.apply(&pod(PODS, 0));
+    server.apply(&pod(pods, 0));
     until("the last update is known", || {
-        Ok(text(daemon.address)?.contains(&format!("pod=\"{}\"", name(PODS))))
+        Ok(text(daemon.address)?.contains(&format!("pod=\"{}\"", name(pods))))
     })?;
-    let each = (daemon.cpu()? - cpu) / (PODS * UPDATES);
-    row("full node: CPU per pod update", &ms(each), "");
-    Ok(())
+    Ok(Some(ms(daemon.cpu()? - before) / f64::from(rounds * pods)))
 }
 
 fn name(n: u32) -> String {
@@ -197,19 +234,11 @@ fn until(what: &str, done: impl Fn() -> Result<bool>) -> Result<()> {
         if Instant::now() > deadline {
             bail!("never: {what}");
         }
-        std::thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
     Ok(())
 }
 
-fn row(what: &str, measured: &str, budget: &str) {
-    println!("{what}\t{measured}\t{budget}");
-}
-
-fn ms(time: Duration) -> String {
-    format!("{:.2} ms", time.as_secs_f64() * 1e3)
-}
-
-fn kib(bytes: usize) -> String {
-    format!("{:.1} KiB", bytes as f64 / 1024.0)
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }

@@ -24,14 +24,15 @@ pub(crate) struct Daemon {
 
 /// Of /proc/PID/status, bytes.
 pub(crate) struct Memory {
-    resident: u64,
-    peak: u64,
-    anon: u64,
+    pub(crate) resident: u64,
+    pub(crate) peak: u64,
+    pub(crate) anon: u64,
 }
 
 impl Daemon {
-    /// Starts it with that API server and waits until it captures.
-    pub(crate) fn start(program: &Path, server: &ApiServer) -> Result<Self> {
+    /// Starts it with that API server and room for that many containers, and waits until it
+    /// captures.
+    pub(crate) fn start(program: &Path, server: &ApiServer, containers: u32) -> Result<Self> {
         let scratch = tempfile::tempdir()?;
         let name = format!("oom-probe-full-node-{}", std::process::id());
         let cgroup = Cgroup::create(&Hierarchy::detect()?, name)?;
@@ -39,6 +40,7 @@ impl Daemon {
         command
             .args(["run", "--kubernetes", "on", "--node", "node-1"])
             .args(["--no-pin", "--output", "none", "--listen", "127.0.0.1:0"])
+            .args(["--max-containers", &containers.to_string()])
             .env("KUBECONFIG", server.kubeconfig(scratch.path()))
             .stderr(Stdio::piped());
         let mut child = cgroup.spawn(command)?;
@@ -72,11 +74,16 @@ impl Daemon {
     }
 
     /// What the kubelet calls so: charged to the cgroup, less file pages that nobody uses.
-    pub(crate) fn working_set(&self) -> Result<String> {
+    pub(crate) fn working_set(&self) -> Result<u64> {
         let stat = fs::read_to_string(self.cgroup.directory().join("memory.stat"))?;
         let inactive =
             field(&stat, "total_inactive_file").or_else(|_| field(&stat, "inactive_file"))?;
-        Ok(mib(self.cgroup.usage()?.saturating_sub(inactive)))
+        Ok(self.cgroup.usage()?.saturating_sub(inactive))
+    }
+
+    /// Of its first thread, as its time on a CPU.
+    pub(crate) fn voluntary_switches(&self) -> Result<u64> {
+        field(&self.read("status")?, "voluntary_ctxt_switches:")
     }
 
     /// Time on a CPU of its first thread, which does everything but write.
@@ -101,30 +108,10 @@ impl Drop for Daemon {
     }
 }
 
-impl Memory {
-    pub(crate) fn resident(&self) -> String {
-        let rest = self.resident.saturating_sub(self.anon);
-        format!(
-            "{} (anon {}, file and ring {})",
-            mib(self.resident),
-            mib(self.anon),
-            mib(rest)
-        )
-    }
-
-    pub(crate) fn peak(&self) -> String {
-        mib(self.peak)
-    }
-}
-
 /// The number behind a name at the beginning of a line.
 fn field(text: &str, name: &str) -> Result<u64> {
     text.lines()
         .filter_map(|line| line.strip_prefix(name))
         .find_map(|rest| rest.split_whitespace().next()?.parse().ok())
         .with_context(|| format!("there is no {name}"))
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -84,12 +84,25 @@ impl Metrics {
     }
 }
 
-/// The sum of the series of `oom_probe_kills_total`.
 fn kills_in(text: &str) -> usize {
+    sum(text, "oom_probe_kills_total") as usize
+}
+
+/// The sum of the series of that name.
+fn sum(text: &str, name: &str) -> f64 {
     text.lines()
-        .filter(|line| line.starts_with("oom_probe_kills_total{"))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok())
+        .filter_map(|line| line.strip_prefix(name))
+        .filter(|rest| rest.starts_with([' ', '{']))
+        .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
         .sum()
+}
+
+/// The sum of a metric's series now.
+///
+/// # Errors
+/// The daemon does not answer.
+pub(super) fn metric(address: SocketAddr, name: &str) -> Result<f64> {
+    Ok(sum(&Client::connect(address)?.get("/metrics")?, name))
 }
 
 /// Looks for kills in `/api/v1/kills`.
@@ -173,5 +186,6 @@ mod tests {
                     oom_probe_kills_total{scope=\"pod\",role=\"group\"} 4\n\
                     oom_probe_oom_events_total{limit=\"node\"} 9\n";
         assert_eq!(kills_in(text), 7);
+        assert_eq!(sum("a_b 1\na 2\n# HELP a 3\n", "a"), 2.0);
     }
 }

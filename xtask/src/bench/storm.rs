@@ -1,101 +1,208 @@
-//! Kills made on purpose, while two pollers look for them.
+//! Kills made on purpose, each in a cgroup of its own that is removed at once, and what became of
+//! them in somebody's account.
 
+use std::collections::HashMap;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use hog::cgroup::{Cgroup, Hierarchy};
 
-use super::daemon::Daemon;
-use super::poll::{self, Seen};
+use super::log::Told;
 
-/// Memory that the processes of a storm fight for, bytes.
-const LIMIT: u64 = 32 << 20;
-/// The longest that one kill may take on a slow machine.
-const PER_KILL: Duration = Duration::from_secs(1);
+/// What a process may take before it is killed, bytes.
+const LIMIT: u64 = 8 << 20;
 
 /// How many kills.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Storm {
     pub(super) kills: u32,
     /// Processes that grow at the same time.
     pub(super) parallel: u32,
 }
 
-/// From the kernel's mark to the first answer that shows it, for each kill.
-pub(super) struct Delays {
-    pub(super) metrics: Vec<Duration>,
-    pub(super) api: Vec<Duration>,
+/// A kill that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Made {
+    pub(super) pid: u32,
+    pub(super) cgroup: String,
+}
+
+/// The kills, and how long they took.
+pub(super) struct Raged {
+    pub(super) made: Vec<Made>,
+    pub(super) took: Duration,
+}
+
+/// How somebody's account compares with what was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) made: usize,
+    /// Told once, in the right cgroup.
+    pub(super) right: usize,
+    /// Told, but without a cgroup or in another.
+    pub(super) unattributed: usize,
+    /// Told again.
+    pub(super) twice: usize,
 }
 
 impl Storm {
-    /// Makes the kills in a cgroup of its own.
-    pub(super) fn run(&self, daemon: &Daemon, hog: &Path) -> Result<Delays> {
-        let Self { kills, parallel } = self;
-        let wanted = *kills as usize;
-        let within = PER_KILL * *kills + Duration::from_secs(5);
-        let address = daemon.address;
-        let cgroup = Cgroup::create(
-            &Hierarchy::detect()?,
-            format!("oom-probe-bench-{}", std::process::id()),
-        )?;
-        cgroup.set_limit(LIMIT)?;
-        let metrics = poll::Metrics::new(address)?;
-        let api = poll::Api::new(address)?;
-        let metrics = thread::spawn(move || metrics.watch(wanted, within));
-        let api = thread::spawn(move || api.watch(wanted, within));
+    /// The longest that it may take on a slow machine.
+    pub(super) fn patience(self) -> Duration {
+        Duration::from_millis(500) * self.kills + Duration::from_secs(10)
+    }
 
-        let mut herd = Command::new(hog);
-        herd.args(["herd", "--step", "4M", "--interval", "0"])
-            .args(["--children", &kills.to_string()])
-            .args(["--parallel", &parallel.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let status = cgroup.spawn(herd)?.wait()?;
-        cgroup.remove()?;
-        if !status.success() {
-            // The pollers wait for kills that will not come, and end with this program.
-            bail!("the herd ended with {status}");
-        }
-        let metrics = metrics.join().map_err(|_| anyhow!("a poller panicked"))?;
-        let api = api.join().map_err(|_| anyhow!("a poller panicked"))?;
-        Ok(delays(&metrics?, &api?))
+    /// Makes the kills.
+    ///
+    /// # Errors
+    /// A cgroup cannot be made, or a process is not killed.
+    pub(super) fn rage(self, hog: &Path) -> Result<Raged> {
+        let hierarchy = Hierarchy::detect()?;
+        let name = format!("oom-probe-bench-{}", std::process::id());
+        let parent = Cgroup::create(&hierarchy, &name)?;
+        let next = AtomicU32::new(0);
+        let began = Instant::now();
+        let made = thread::scope(|scope| {
+            let one_by_one = || -> Result<Vec<Made>> {
+                let mut made = Vec::new();
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= self.kills {
+                        return Ok(made);
+                    }
+                    let cgroup = Cgroup::create(&hierarchy, format!("{name}/{n}"))?;
+                    made.push(kill(&cgroup, hog)?);
+                    cgroup.remove()?;
+                }
+            };
+            let threads: Vec<_> = (0..self.parallel)
+                .map(|_| scope.spawn(one_by_one))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
+                .collect::<Result<Vec<_>>>()
+        });
+        let took = began.elapsed();
+        parent.remove()?;
+        Ok(Raged {
+            made: made?.concat(),
+            took,
+        })
     }
 }
 
-/// The API gives each kill's time; the metrics show them in the same order. Somebody else's kills
-/// on this machine are as good as the storm's own, but one may have been seen by one poller only.
-fn delays(metrics: &[SystemTime], api: &[Seen]) -> Delays {
-    // A clock step backwards in between would be shown as no delay at all.
-    let since =
-        |seen: &SystemTime, kill: &Seen| seen.duration_since(kill.killed).unwrap_or_default();
-    let pairs = metrics.iter().zip(api);
-    Delays {
-        metrics: pairs.map(|(seen, kill)| since(seen, kill)).collect(),
-        api: api.iter().map(|kill| since(&kill.seen, kill)).collect(),
+/// Lets one process grow in that cgroup until it is killed.
+fn kill(cgroup: &Cgroup, hog: &Path) -> Result<Made> {
+    cgroup.set_limit(LIMIT)?;
+    let mut grow = Command::new(hog);
+    grow.args(["grow", "--step", "4M", "--interval", "0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = cgroup.spawn(grow)?;
+    let pid = child.id();
+    let status = child.wait()?;
+    if status.signal() != Some(libc::SIGKILL) {
+        bail!("a process that was to be killed ended with {status}");
+    }
+    Ok(Made {
+        pid,
+        cgroup: cgroup.path().display().to_string(),
+    })
+}
+
+impl Account {
+    /// Others' kills are left out: whoever tells may tell of the whole machine.
+    pub(super) fn of(made: &[Made], told: &[Told]) -> Self {
+        let mut times: HashMap<u32, (usize, usize)> = HashMap::new();
+        let paths: HashMap<u32, &str> = made
+            .iter()
+            .map(|made| (made.pid, made.cgroup.as_str()))
+            .collect();
+        for told in told {
+            if let Some(path) = paths.get(&told.pid) {
+                let (all, right) = times.entry(told.pid).or_default();
+                *all += 1;
+                *right += usize::from(told.cgroup.as_deref() == Some(path));
+            }
+        }
+        let count = |is: fn(&(usize, usize)) -> bool| times.values().filter(|t| is(t)).count();
+        Self {
+            made: made.len(),
+            right: count(|(_, right)| *right > 0),
+            unattributed: count(|(_, right)| *right == 0),
+            twice: count(|(all, _)| *all > 1),
+        }
+    }
+
+    /// Kills that are missing, told without their cgroup, or told again.
+    pub(super) fn wrong(self) -> usize {
+        self.made - self.right + self.twice
+    }
+
+    pub(super) fn text(self) -> String {
+        let Self {
+            made,
+            right,
+            unattributed,
+            twice,
+        } = self;
+        let missing = made - right - unattributed;
+        let mut text = format!("{right} of {made}");
+        for (number, what) in [
+            (missing, "not told"),
+            (unattributed, "without the cgroup"),
+            (twice, "twice"),
+        ] {
+            if number > 0 {
+                text = format!("{text}; {number} {what}");
+            }
+        }
+        text
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
+    fn told(pid: u32, cgroup: Option<&str>) -> Told {
+        Told {
+            pid,
+            cgroup: cgroup.map(String::from),
+            killed: None,
+            seen: SystemTime::UNIX_EPOCH,
+        }
+    }
+
     #[test]
-    fn delays_are_measured_from_the_kernels_mark() {
-        let at = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
-        let api = [
-            Seen {
-                killed: at(10),
-                seen: at(12),
-            },
-            Seen {
-                killed: at(20),
-                seen: at(21),
-            },
+    fn an_account_is_held_against_what_was_made() {
+        let made: Vec<_> = (1..=5)
+            .map(|pid| Made {
+                pid,
+                cgroup: format!("/{pid}"),
+            })
+            .collect();
+        let all = [
+            told(1, Some("/1")),
+            told(2, Some("/2")),
+            told(2, Some("/2")),
+            told(3, None),
+            told(4, Some("/")),
+            told(99, Some("/99")),
         ];
-        let delays = delays(&[at(13), at(24)], &api);
-        assert_eq!(delays.metrics, [3, 4].map(Duration::from_millis));
-        assert_eq!(delays.api, [2, 1].map(Duration::from_millis));
+        let account = Account::of(&made, &all);
+        assert_eq!(
+            account.text(),
+            "2 of 5; 1 not told; 2 without the cgroup; 1 twice"
+        );
+        assert_eq!(account.wrong(), 4);
+        assert_eq!(Account::of(&made[..1], &all[..1]).wrong(), 0);
     }
 }

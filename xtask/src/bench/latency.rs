@@ -1,0 +1,128 @@
+//! From the kernel's mark to where somebody sees it: the log, `/metrics`, `/api/v1/kills`.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::daemon::Daemon;
+use super::log::Told;
+use super::poll::{self, Seen};
+use super::section::{Budget, Section};
+use super::spread::Spread;
+use super::storm::Storm;
+
+/// Delays of the same kills on three ways.
+struct Delays {
+    log: Vec<Duration>,
+    metrics: Vec<Duration>,
+    api: Vec<Duration>,
+}
+
+const ALONE: [Budget; 2] = [
+    Budget {
+        most: 2.0,
+        text: "p50 2 ms",
+    },
+    Budget {
+        most: 4.0,
+        text: "p99 4 ms",
+    },
+];
+const STORM: Budget = Budget {
+    most: 10.0,
+    text: "p99 10 ms",
+};
+
+pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Section> {
+    let mut section = Section::figures(
+        "Kill to visible",
+        "From the kernel's own clock at the mark (`time` in the record) to the moment at which the \
+         line, or an answer with the kill, has been read. `/metrics` and `/api/v1/kills` are asked \
+         every 2 ms, each on a connection of its own, and that pause is in the figures.",
+    );
+    let daemon = Daemon::start(oom_probe, &[])?;
+    for parallel in [1, 8] {
+        eprintln!("bench: {kills} kills, {parallel} at a time, watched");
+        let delays = watch(&daemon, hog, Storm { kills, parallel })?;
+        let Delays { log, metrics, api } = delays;
+        for (what, delays) in [
+            ("log line", log),
+            ("/metrics", metrics),
+            ("/api/v1/kills", api),
+        ] {
+            let spread = Spread::of(delays).context("no kills were asked for")?;
+            let [p50, p99] = [spread.p50, spread.p99].map(|time| time.as_secs_f64() * 1e3);
+            let text = spread.to_string();
+            if parallel == 1 {
+                let [middle, late] = ALONE;
+                section.judged(&format!("to {what}: median"), text.clone(), p50, middle);
+                section.judged(&format!("to {what}: one in a hundred"), text, p99, late);
+            } else {
+                let what = format!("to {what}, {parallel} growing at a time");
+                section.judged(&what, text, p99, STORM);
+            }
+        }
+    }
+    Ok(section)
+}
+
+fn watch(daemon: &Daemon, hog: &Path, storm: Storm) -> Result<Delays> {
+    let (wanted, within) = (storm.kills as usize, storm.patience());
+    let metrics = poll::Metrics::new(daemon.address)?;
+    let api = poll::Api::new(daemon.address)?;
+    let metrics = thread::spawn(move || metrics.watch(wanted, within));
+    let api = thread::spawn(move || api.watch(wanted, within));
+    storm.rage(hog)?;
+    let metrics = metrics.join().map_err(|_| anyhow!("a poller panicked"))??;
+    let api = api.join().map_err(|_| anyhow!("a poller panicked"))??;
+    let log = daemon.log.take(wanted, within)?;
+    Ok(delays(&log, &metrics, &api))
+}
+
+/// The API and the log give each kill's time; the metrics show them in the same order. Somebody
+/// else's kills on this machine are as good as the storm's own, but one may have been seen on one
+/// way only.
+fn delays(log: &[Told], metrics: &[SystemTime], api: &[Seen]) -> Delays {
+    // A clock step backwards in between would be shown as no delay at all.
+    let since = |seen: SystemTime, killed| seen.duration_since(killed).unwrap_or_default();
+    let pairs = metrics.iter().zip(api);
+    Delays {
+        log: log
+            .iter()
+            .filter_map(|told| Some(since(told.seen, told.killed?)))
+            .collect(),
+        metrics: pairs
+            .map(|(seen, kill)| since(*seen, kill.killed))
+            .collect(),
+        api: api
+            .iter()
+            .map(|kill| since(kill.seen, kill.killed))
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_are_measured_from_the_kernels_mark() {
+        let at = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+        let seen = |killed, seen| Seen {
+            killed: at(killed),
+            seen: at(seen),
+        };
+        let told = Told {
+            pid: 1,
+            cgroup: None,
+            killed: Some(at(10)),
+            seen: at(11),
+        };
+        let delays = delays(&[told], &[at(13), at(24)], &[seen(10, 12), seen(20, 21)]);
+        assert_eq!(delays.log, [Duration::from_millis(1)]);
+        assert_eq!(delays.metrics, [3, 4].map(Duration::from_millis));
+        assert_eq!(delays.api, [2, 1].map(Duration::from_millis));
+    }
+}
