@@ -171,27 +171,13 @@ fn across_containers(stage: &mut Stage<'_>) {
     let uid = burstable(4);
     let place = PodPlace(Class::Burstable, &uid);
     let whole = stage.pod(place);
-    stage.cgroup(whole).set_limit(32 << 20).unwrap();
+    stage.cgroup(whole).set_limit(64 << 20).unwrap();
     let quiet = stage.unlimited(place, Runtime::Containerd, &container_id(40));
     let busy = stage.unlimited(place, Runtime::Containerd, &container_id(41));
-    let mut idle = start_init(stage.cgroup(quiet), stage.world.hog(&["hold", "20M"]));
+    // Sizes as in `trigger::idle_victim`, for the same reason.
+    let mut idle = start_init(stage.cgroup(quiet), stage.world.hog(&["hold", "48M"]));
     idle.line("holding");
-    // On a slow machine the victim's memory may come back too late for its neighbour: that is
-    // spared where root may do so, as it may in the emulated ones.
-    let adj = if stage.world.vm.is_some() {
-        "-1000"
-    } else {
-        "0"
-    };
-    let grow = [
-        "--oom-score-adj",
-        adj,
-        "grow",
-        "--max",
-        "16M",
-        "--interval",
-        "0",
-    ];
+    let grow = ["grow", "--max", "24M", "--step", "4M", "--interval", "0"];
     let trigger = start_init(stage.cgroup(busy), stage.world.hog(&grow)).end();
     assert!(trigger.status.success(), "{}", trigger.said);
     idle.wait_killed();
