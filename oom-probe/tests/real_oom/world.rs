@@ -130,6 +130,13 @@ impl World {
         path.contains(&self.top)
     }
 
+    /// `oom_score_adj` of a process that is to live on beside its dying neighbours. A victim whose
+    /// memory is not yet back may be passed over already, and then whoever is left is chosen
+    /// (mm/oom_kill.c `oom_evaluate_task`): this is as low as root may go here.
+    pub(crate) fn spared(&self) -> &'static str {
+        if self.vm.is_some() { "-1000" } else { "0" }
+    }
+
     /// A hog that the OOM killer may take, whoever starts it.
     pub(crate) fn hog(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.programs.hog);

@@ -36,6 +36,8 @@ pub(crate) fn plain_tracepoint(world: &World) -> String {
 
     let cgroup = world.limited("plain", LIMIT);
     let herd = [
+        "--oom-score-adj",
+        world.spared(),
         "herd",
         "--children",
         "100",

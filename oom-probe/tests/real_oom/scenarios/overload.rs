@@ -78,6 +78,8 @@ fn herd(world: &World, count: u64) {
     let cgroup = world.limited("herd", 12 << 20);
     let children = count.to_string();
     let hog = world.hog(&[
+        "--oom-score-adj",
+        world.spared(),
         "herd",
         "--children",
         &children,

@@ -20,10 +20,9 @@ pub(crate) fn storm(world: &World) -> String {
     let mut case = Case::begin(world);
     let cgroup = world.limited("storm", 2 * LIMIT);
     let children = count.to_string();
-    // Where all children are already dying the parent would be the only one left to take.
     let hog = world.hog(&[
         "--oom-score-adj",
-        "-1000",
+        world.spared(),
         "herd",
         "--children",
         &children,
