@@ -24,7 +24,7 @@ pub(crate) fn idle_victim(world: &World) -> String {
     let trigger = Running::start(&busy, world.hog(&grow)).end();
     idle.wait_killed();
     // Where it could not be spared it may be taken as well.
-    let kills = case.kills(1 + u64::from(!trigger.status.success()));
+    let kills = case.kills(1 + usize::from(!trigger.status.success()));
     let expected = Expected {
         limit: Limit::Ancestor,
         limited: Some(Place::of(&parent)),
