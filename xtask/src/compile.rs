@@ -90,7 +90,7 @@ pub(crate) fn build_at(args: &Args, workspace: &Path, target_dir: &Path) -> Resu
         cross::configure(&mut cargo, triple)?;
     }
     if args.link_static {
-        portable(&mut cargo)?;
+        portable(&mut cargo, triple.as_deref())?;
     }
     cmd::run(&mut cargo)?;
 
@@ -126,10 +126,11 @@ pub(crate) fn hog() -> Result<PathBuf> {
 ///
 /// # Errors
 /// The source's time is not to be told.
-pub(crate) fn portable(cargo: &mut Command) -> Result<()> {
+pub(crate) fn portable(cargo: &mut Command, triple: Option<&str>) -> Result<()> {
     let source = Source::of_workspace()?;
+    let flags = static_flags(relocations(triple), &renamed_paths());
     cargo
-        .env("CARGO_ENCODED_RUSTFLAGS", static_flags(&renamed_paths()))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .env("OOM_PROBE_COMMIT", source.commit())
         .env("OOM_PROBE_COMMIT_DATE", source.date());
     Ok(())
@@ -159,14 +160,46 @@ fn renamed_paths() -> Vec<(PathBuf, &'static str)> {
 
 /// `CARGO_ENCODED_RUSTFLAGS`: the separator lets paths hold spaces. Of several prefixes that fit
 /// the compiler takes the last.
-fn static_flags(paths: &[(PathBuf, &str)]) -> String {
+fn static_flags(relocations: Relocations, paths: &[(PathBuf, &str)]) -> String {
+    let packed = match relocations {
+        Relocations::Packed => Some("-Clink-arg=-Wl,-z,pack-relative-relocs".to_owned()),
+        Relocations::Plain => None,
+    };
     let renamed = paths
         .iter()
         .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()));
     iter::once("-Ctarget-feature=+crt-static".to_owned())
+        .chain(packed)
         .chain(renamed)
         .collect::<Vec<_>>()
         .join("\x1f")
+}
+
+/// How a static program tells its startup which addresses to adjust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relocations {
+    Plain,
+    /// As a bitmap (`DT_RELR`): 0.4 MiB less of the daemon.
+    Packed,
+}
+
+/// Packed where that startup is known to read them: it comes from the C library that is linked, and
+/// another machine's is not asked.
+fn relocations(triple: Option<&str>) -> Relocations {
+    let own = triple.is_none_or(|triple| triple.starts_with(env::consts::ARCH));
+    let version = cmd::answer("getconf", &["GNU_LIBC_VERSION"]);
+    if own && version.as_deref().is_some_and(reads_packed) {
+        Relocations::Packed
+    } else {
+        Relocations::Plain
+    }
+}
+
+/// Whether that glibc, as in `glibc 2.36`, does: since 2.36.
+fn reads_packed(version: &str) -> bool {
+    let numbers = version.trim().strip_prefix("glibc ").unwrap_or_default();
+    let mut numbers = numbers.split('.').map_while(|number| number.parse().ok());
+    (numbers.next(), numbers.next()) >= (Some(2), Some(36))
 }
 
 /// The target triple to name to cargo; none for the host's plain build.
@@ -200,11 +233,34 @@ mod tests {
     fn a_static_build_names_no_directory_of_this_machine() {
         let paths = [(PathBuf::from("/home/me/my cargo"), CARGO)];
         assert_eq!(
-            static_flags(&paths).split('\x1f').collect::<Vec<_>>(),
+            static_flags(Relocations::Plain, &paths)
+                .split('\x1f')
+                .collect::<Vec<_>>(),
             [
                 "-Ctarget-feature=+crt-static",
                 "--remap-path-prefix=/home/me/my cargo=cargo"
             ]
         );
+    }
+
+    #[test]
+    fn relocations_are_packed_where_the_c_library_reads_them() {
+        for (version, reads) in [
+            ("glibc 2.36\n", true),
+            ("glibc 2.41", true),
+            ("glibc 3.0", true),
+            ("glibc 2.35", false),
+            ("glibc 2.9", false),
+            ("glibc", false),
+            ("musl 1.2", false),
+            ("", false),
+        ] {
+            assert_eq!(reads_packed(version), reads, "{version:?}");
+        }
+        assert_eq!(
+            relocations(Some("other-unknown-linux-gnu")),
+            Relocations::Plain
+        );
+        assert!(static_flags(Relocations::Packed, &[]).contains("pack-relative-relocs"));
     }
 }
