@@ -15,7 +15,12 @@ pub(super) fn describe() -> Result<String> {
     Ok(format!(
         "{}, Linux {}, cgroup {cgroups}.",
         hardware(&read("/proc/cpuinfo"), &read("/proc/meminfo")),
-        read("/proc/sys/kernel/osrelease").trim(),
+        // Without what its builder put behind the version.
+        read("/proc/sys/kernel/osrelease")
+            .split('-')
+            .next()
+            .unwrap_or_default()
+            .trim(),
     ))
 }
 
