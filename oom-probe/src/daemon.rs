@@ -277,7 +277,6 @@ impl http::Probe for SharedProbe {
     fn status(&self) -> Status {
         Status {
             stuck: self.shared.stuck(),
-            unarmed: None,
             details: vec![("kubernetes", self.link().to_string())],
         }
     }

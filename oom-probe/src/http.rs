@@ -74,8 +74,6 @@ pub trait Probe: Send + Sync {
 pub struct Status {
     /// Why the reader of the ring counts as stuck.
     pub stuck: Option<String>,
-    /// Why kills are not being captured.
-    pub unarmed: Option<String>,
     /// More lines for the body of `/readyz`: `("kubernetes", "synced, 31 pods")`.
     pub details: Vec<(&'static str, String)>,
 }

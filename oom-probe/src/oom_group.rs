@@ -319,7 +319,6 @@ impl http::Probe for Probe {
         };
         Status {
             stuck: None,
-            unarmed: None,
             details: vec![
                 ("kubernetes", self.link.borrow().to_string()),
                 ("cgroups", cgroups),

@@ -176,19 +176,18 @@ async fn only_get_and_head_are_answered() {
 }
 
 #[tokio::test]
-async fn health_and_readiness_say_what_is_wrong() {
+async fn a_stuck_reader_is_not_alive_and_still_ready() {
     let (address, _) = start(app_with(Status {
         stuck: Some("it has not run for 40 s".into()),
-        unarmed: Some("no hook could be attached".into()),
-        details: Vec::new(),
+        details: vec![("kubernetes", "synced, 31 pods".into())],
     }))
     .await;
     let health = get(address, "/healthz").await;
     assert_eq!(health.code(), 503);
     assert!(health.text().contains("for 40 s"), "{}", health.text());
     let ready = get(address, "/readyz").await;
-    assert_eq!(ready.code(), 503);
-    assert_eq!(ready.text(), "not ready: no hook could be attached\n");
+    assert_eq!(ready.code(), 200);
+    assert_eq!(ready.text(), "ready\nkubernetes: synced, 31 pods\n");
 }
 
 #[tokio::test]
