@@ -8,8 +8,8 @@ use oom_probe_common::{
 
 use crate::{
     globals::{offset, setting},
-    maps::Scratch,
-    read::{Address, Got, Read, set},
+    maps::{self, Buffer, Scratch, Walk},
+    read::{Address, Got, Probe, Read, set},
 };
 
 /// A level and the longest name, padded: what has to fit before another level is begun.
@@ -51,8 +51,9 @@ pub(crate) fn id_of_memcg<R: Read>(memcg: Address) -> Got<u64> {
 /// In the unified hierarchy the path is that of the cgroup which the task is in, though the memory
 /// controller may begin further up; else it is the memory controller's.
 #[inline(always)]
-pub(crate) fn victim_path<R: Read>(scratch: &mut Scratch, task: Address) -> usize {
-    let body = &mut scratch.body;
+pub(crate) fn victim_path<R: Read>(buffer: Buffer, scratch: *mut Scratch, task: Address) -> usize {
+    // SAFETY: a part of a live buffer of this CPU's own, which the walk has no part in.
+    let body = unsafe { &mut (*scratch).body };
     let css_set = R::follow(task, offset!(task_cgroups));
     let memory = R::follow(css_set, offset!(css_set_memory));
     let memory_cgroup = R::follow(memory, offset!(css_cgroup));
@@ -70,10 +71,15 @@ pub(crate) fn victim_path<R: Read>(scratch: &mut Scratch, task: Address) -> usiz
     if !named::<R>() {
         body.flags |= flag::NAMELESS;
     }
-    let path = append::<R, true>(scratch, 0, cgroup, memory);
-    scratch.body.levels = path.levels;
+    let start = Walk {
+        position: 0,
+        cgroup,
+        memory,
+    };
+    let path = append::<R>(buffer, scratch, start);
+    body.levels = path.levels;
     if path.truncated {
-        scratch.body.flags |= flag::TRUNCATED;
+        body.flags |= flag::TRUNCATED;
     }
     path.end
 }
@@ -81,16 +87,26 @@ pub(crate) fn victim_path<R: Read>(scratch: &mut Scratch, task: Address) -> usiz
 /// Writes the levels of the trigger's path behind the victim's, unless it is the same; returns
 /// where they end.
 #[inline(always)]
-pub(crate) fn trigger_path<R: Read>(scratch: &mut Scratch, end: usize, current: Address) -> usize {
-    if scratch.body.memcg == scratch.body.trigger.memcg {
+pub(crate) fn trigger_path<R: Read>(
+    buffer: Buffer,
+    scratch: *mut Scratch,
+    end: usize,
+    current: Address,
+) -> usize {
+    // SAFETY: as above.
+    let body = unsafe { &mut (*scratch).body };
+    if body.memcg == body.trigger.memcg {
         return end;
     }
-    let memory = memory_css::<R>(current);
-    let cgroup = R::follow(memory, offset!(css_cgroup));
-    let path = append::<R, false>(scratch, end, cgroup, memory);
-    scratch.body.trigger_levels = path.levels;
+    let start = Walk {
+        position: end,
+        cgroup: R::follow(memory_css::<R>(current), offset!(css_cgroup)),
+        memory: core::ptr::null(),
+    };
+    let path = append::<R>(buffer, scratch, start);
+    body.trigger_levels = path.levels;
     if path.truncated {
-        scratch.body.flags |= flag::TRIGGER_TRUNCATED;
+        body.flags |= flag::TRIGGER_TRUNCATED;
     }
     path.end
 }
@@ -101,63 +117,102 @@ struct Path {
     truncated: bool,
 }
 
-/// Appends the levels from `cgroup` up to the root, with what the memory controller says of each
-/// if `MEMORY`.
-///
-/// The position is kept in the buffer and bounded anew at each level: to the verifier every level
-/// then looks alike, where an offset that grows by the length of each name would make it follow
-/// each combination of paths separately.
+/// Appends the levels from where the walk starts up to the root.
 #[inline(always)]
-fn append<R: Read, const MEMORY: bool>(
-    scratch: &mut Scratch,
-    end: usize,
-    mut cgroup: Address,
-    mut memory: Address,
-) -> Path {
-    let position = &raw mut scratch.position;
-    let levels = scratch.levels.as_mut_ptr();
-    // SAFETY, here and below: a field of a live buffer of this CPU's own; volatile so that it is
-    // really kept there.
-    unsafe { position.write_volatile(end) };
-    let mut n = 0;
+fn append<R: Read>(buffer: Buffer, scratch: *mut Scratch, start: Walk) -> Path {
+    // SAFETY, here and below: a part of a live buffer of this CPU's own; volatile since
+    // `next_level` changes it.
+    let walk = unsafe { &raw mut (*scratch).walk };
+    unsafe { walk.write_volatile(start) };
+    let mut cgroup = start.cgroup;
+    let mut levels = 0;
     for _ in 0..MAX_LEVELS {
-        // SAFETY: see above.
-        let end = unsafe { position.read_volatile() };
-        if cgroup.is_null() || end > LEVELS_BYTES - LEVEL_MAX {
+        if R::TYPED {
+            // A pointer that has been in the buffer would have no type any more.
+            let Some(up) = level::<R>(scratch, cgroup, start.memory) else {
+                break;
+            };
+            cgroup = up.cgroup;
+        } else if next_level(buffer as u32) == 0 {
             break;
         }
-        let at = levels.wrapping_add(end);
-        // SAFETY: the break above leaves room for a level and its name behind `end`, which is a
-        // multiple of 8.
-        let entry = unsafe { &mut *at.cast::<Level>() };
-        entry.id = id::<R>(cgroup).value;
-        entry.usage = 0;
-        entry.max = 0;
-        entry.memsw_usage = 0;
-        entry.memsw_max = 0;
-        entry.memory = 0;
-        entry.name_len = 0;
-        entry.reserved = 0;
-        if MEMORY && !R::TYPED && R::follow(memory, offset!(css_cgroup)) == cgroup {
-            controller::<R>(entry, memory);
-            memory = R::follow(memory, offset!(css_parent));
-        }
-        cgroup = parent::<R>(cgroup, |cgroup| {
-            if named::<R>() {
-                entry.name_len = name::<R>(at.wrapping_add(size_of::<Level>()), cgroup);
-            }
-        });
-        let len = size_of::<Level>() + ((usize::from(entry.name_len) + 7) & !7);
-        // SAFETY: see above.
-        unsafe { position.write_volatile(end + len) };
-        n += 1;
+        levels += 1;
     }
+    // SAFETY: see above.
+    let end = unsafe { walk.read_volatile() };
     Path {
-        levels: n,
-        // SAFETY: see above.
-        end: unsafe { position.read_volatile() },
-        truncated: !cgroup.is_null(),
+        levels,
+        end: end.position,
+        truncated: !if R::TYPED { cgroup } else { end.cgroup }.is_null(),
     }
+}
+
+/// Goes on with a walk by one level; 0 where it has ended.
+///
+/// What is global by its type information the verifier checks once, whatever the arguments
+/// (kernel/bpf/verifier.c `do_check_subprogs`, minimum kernel: 5.6), where a loop's body would be
+/// followed for each of two times sixteen levels.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn next_level(buffer: u32) -> u32 {
+    let Some(scratch) = maps::scratch(buffer) else {
+        return 0;
+    };
+    // SAFETY: as in `append`.
+    let walk = unsafe { &raw mut (*scratch).walk };
+    let at = unsafe { walk.read_volatile() };
+    let Some(up) = level::<Probe>(scratch, at.cgroup, at.memory) else {
+        return 0;
+    };
+    unsafe { walk.write_volatile(up) };
+    1
+}
+
+/// Writes a level at the walk's position, with what the memory controller says of it if `memory`
+/// is the cgroup's own; returns where the walk goes on, or nothing where it ends.
+///
+/// The position is bounded anew at each level: to the verifier every level then looks alike, where
+/// an offset that grows by the length of each name would make it follow each combination of paths
+/// separately.
+#[inline(always)]
+fn level<R: Read>(scratch: *mut Scratch, cgroup: Address, memory: Address) -> Option<Walk> {
+    // SAFETY: as in `append`.
+    let position = unsafe { &raw mut (*scratch).walk.position };
+    let end = unsafe { position.read_volatile() };
+    if cgroup.is_null() || end > LEVELS_BYTES - LEVEL_MAX {
+        return None;
+    }
+    // SAFETY: inside the buffer.
+    let at = unsafe { (&raw mut (*scratch).levels).cast::<u8>() }.wrapping_add(end);
+    // SAFETY: what was checked above leaves room for a level and its name behind `end`, which is a
+    // multiple of 8.
+    let entry = unsafe { &mut *at.cast::<Level>() };
+    entry.id = id::<R>(cgroup).value;
+    entry.usage = 0;
+    entry.max = 0;
+    entry.memsw_usage = 0;
+    entry.memsw_max = 0;
+    entry.memory = 0;
+    entry.name_len = 0;
+    entry.reserved = 0;
+    let mut memory_above = memory;
+    if !R::TYPED && R::follow(memory, offset!(css_cgroup)) == cgroup {
+        controller::<R>(entry, memory);
+        memory_above = R::follow(memory, offset!(css_parent));
+    }
+    let cgroup_above = parent::<R>(cgroup, |cgroup| {
+        if named::<R>() {
+            entry.name_len = name::<R>(at.wrapping_add(size_of::<Level>()), cgroup);
+        }
+    });
+    let len = size_of::<Level>() + ((usize::from(entry.name_len) + 7) & !7);
+    // SAFETY: see above.
+    unsafe { position.write_volatile(end + len) };
+    Some(Walk {
+        position: end + len,
+        cgroup: cgroup_above,
+        memory: memory_above,
+    })
 }
 
 /// The cgroup above; null for the root, which has no name either.

@@ -10,7 +10,7 @@ use oom_probe_common::{
     record::{Body, Header, LEVELS_BYTES, NAME_MAX},
 };
 
-use crate::globals::setting;
+use crate::{globals::setting, read::Address};
 
 /// Records on their way to user space. User space sets the size.
 #[map]
@@ -32,9 +32,23 @@ pub(crate) struct Scratch {
     pub(crate) header: Header,
     pub(crate) body: Body,
     pub(crate) levels: [u8; LEVELS_BYTES + SLACK],
-    /// Where in `levels` the next level goes.
-    pub(crate) position: usize,
+    pub(crate) walk: Walk,
 }
+
+/// Where the walk from a task's cgroup up to the root has come to.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Walk {
+    /// Where in `levels` the next level goes, bytes.
+    pub(crate) position: usize,
+    /// The next cgroup; null above the root.
+    pub(crate) cgroup: Address,
+    /// The next `cgroup_subsys_state` of the memory controller; null where it is not asked.
+    pub(crate) memory: Address,
+}
+
+// SAFETY: each CPU has its own, and the kernel's memory is nobody's here.
+unsafe impl Sync for Walk {}
 
 /// More than one level and the longest name.
 const SLACK: usize = 512;
@@ -55,10 +69,10 @@ pub(crate) enum Buffer {
     Signal = 1,
 }
 
-/// The scratch buffer of this CPU.
+/// The scratch buffer of this CPU; `buffer` is a [`Buffer`].
 #[inline(always)]
-pub(crate) fn scratch(buffer: Buffer) -> Option<*mut Scratch> {
-    SCRATCH.get_ptr_mut(buffer as u32)
+pub(crate) fn scratch(buffer: u32) -> Option<*mut Scratch> {
+    SCRATCH.get_ptr_mut(buffer)
 }
 
 /// Whether these are the programs that record; others may be attached beside them while one

@@ -3,6 +3,8 @@
 //! mm/oom_kill.c `mark_oom_victim`, in the context of the task whose allocation failed and under
 //! `oom_lock`. Kernels before 6.9 without the back-port hand over a pid instead of the task.
 
+use core::mem::offset_of;
+
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
     macros::{btf_tracepoint, raw_tracepoint, tracepoint},
@@ -100,35 +102,57 @@ fn marked<R: Read>(victim: Address, hook: u8) {
         return;
     }
     count(Count::Marks);
-    let Some(scratch) = scratch(Buffer::Mark) else {
+    // Marks are serialised by `oom_lock`.
+    let Some(record) = record::<R>(Buffer::Mark, victim, kind::MARK, hook) else {
         return;
     };
-    // SAFETY: this CPU's own buffer; marks are serialised by `oom_lock`.
-    let scratch = unsafe { &mut *scratch };
-    let len = record::<R>(scratch, victim, kind::MARK, hook);
-    remember(scratch.body.victim.mm);
-    submit(
-        (&raw const *scratch).cast(),
-        len,
-        Wake::Now,
-        Count::DroppedMarks,
-    );
+    remember(record.mm);
+    record.submit(Wake::Now, Count::DroppedMarks);
 }
 
-/// Builds a whole record; returns its length.
+/// A record that is built, in a scratch buffer.
+pub(crate) struct Whole {
+    scratch: *const Scratch,
+    /// Bytes.
+    len: u64,
+    /// Address of the victim's mm.
+    pub(crate) mm: u64,
+}
+
+impl Whole {
+    #[inline(always)]
+    pub(crate) fn submit(&self, wake: Wake, dropped: Count) {
+        submit(self.scratch.cast(), self.len, wake, dropped);
+    }
+}
+
+/// Builds a record of all there is to know, in that buffer, which nobody else on this CPU may be using.
 #[inline(always)]
-pub(crate) fn record<R: Read>(scratch: &mut Scratch, victim: Address, kind: u8, hook: u8) -> u64 {
+pub(crate) fn record<R: Read>(
+    buffer: Buffer,
+    victim: Address,
+    kind: u8,
+    hook: u8,
+) -> Option<Whole> {
+    let scratch = scratch(buffer as u32)?;
     let current = R::current();
-    scratch.body = task::EMPTY;
-    task::victim::<R>(&mut scratch.body, victim);
-    task::trigger::<R>(&mut scratch.body, current);
-    let end = cgroup::victim_path::<R>(scratch, victim);
-    let end = cgroup::trigger_path::<R>(scratch, end, current);
-    let fixed = size_of_val(&scratch.header) + size_of_val(&scratch.body);
-    let len = fixed + end;
-    scratch.header = header(kind, hook, len);
-    // Never more than the buffer holds; said so that the verifier believes it.
-    len.min(size_of::<Scratch>()) as u64
+    // SAFETY: a part of this CPU's own buffer.
+    let body = unsafe { &mut (*scratch).body };
+    *body = task::EMPTY;
+    task::victim::<R>(body, victim);
+    task::trigger::<R>(body, current);
+    let mm = body.victim.mm;
+    let end = cgroup::victim_path::<R>(buffer, scratch, victim);
+    let end = cgroup::trigger_path::<R>(buffer, scratch, end, current);
+    let len = offset_of!(Scratch, levels) + end;
+    // SAFETY: as above.
+    unsafe { (*scratch).header = header(kind, hook, len) };
+    Some(Whole {
+        scratch,
+        // Never more than the buffer holds; said so that the verifier believes it.
+        len: len.min(size_of::<Scratch>()) as u64,
+        mm,
+    })
 }
 
 /// Lets the signal hook know whose mm the next signals may share.

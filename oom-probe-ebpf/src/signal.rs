@@ -17,7 +17,7 @@ use oom_probe_common::{
 use crate::{
     emit::{Wake, header, submit},
     globals::{offset, setting},
-    maps::{Buffer, count, is_live, last_mark, scratch},
+    maps::{Buffer, count, is_live, last_mark},
     mark::{self, PF_EXITING, ThreadRecord},
     read::{Address, Direct, Probe, Read},
     task,
@@ -107,20 +107,13 @@ fn sent<R: Read>(victim: Address, hook: u8) {
 /// All there is to know, for a task that no mark will describe.
 #[inline(always)]
 fn whole<R: Read>(victim: Address, hook: u8, wake: Wake) {
-    let Some(scratch) = scratch(Buffer::Signal) else {
+    // The sender holds the target's siglock.
+    let Some(record) = mark::record::<R>(Buffer::Signal, victim, kind::SIGNAL_WHOLE, hook) else {
         return;
     };
-    // SAFETY: this CPU's own buffer for signals; the sender holds the target's siglock.
-    let scratch = unsafe { &mut *scratch };
-    let len = mark::record::<R>(scratch, victim, kind::SIGNAL_WHOLE, hook);
-    submit(
-        (&raw const *scratch).cast(),
-        len,
-        wake,
-        Count::DroppedSignals,
-    );
+    record.submit(wake, Count::DroppedSignals);
     if setting!(whole_signals) == 1 {
-        mark::remember(scratch.body.victim.mm);
+        mark::remember(record.mm);
     }
 }
 

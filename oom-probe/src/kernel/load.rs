@@ -159,7 +159,7 @@ pub fn arm(
         offsets,
         options,
         identity,
-        btf: KernelBtf::new(facts),
+        btf: KernelBtf::begin(facts),
         vmstat,
     };
     arming.arm(found, left, pins)

@@ -260,6 +260,7 @@ impl Arming<'_> {
         attached: &mut Vec<Attached>,
         refused: &mut Vec<String>,
     ) -> Option<ContextHook> {
+        let mut told = Vec::new();
         for candidate in self.plan.usable_contexts() {
             match attach::context(programs, &self.btf, candidate.hook) {
                 Ok(both) => {
@@ -267,7 +268,12 @@ impl Arming<'_> {
                     return Some(candidate.hook);
                 }
                 Err(error) => {
-                    refused.push(format!("{}: {}", candidate.hook.describe(), error.brief()));
+                    // Two that begin alike fail alike.
+                    let why = error.brief();
+                    if !told.contains(&why) {
+                        refused.push(format!("{}: {why}", candidate.hook.describe()));
+                        told.push(why);
+                    }
                 }
             }
         }

@@ -25,8 +25,8 @@ pub(super) enum Place {
     Tracepoint(&'static str, &'static str),
 }
 
-/// Lets the kernel verify programs, each on a thread of its own: the verifier takes some 18 ms for
-/// each of a rung's two, more than all else at the start.
+/// Lets the kernel verify programs, each on a thread of its own: the verifier takes milliseconds for
+/// each of a rung's two.
 pub(super) fn verify(
     programs: &mut Ebpf,
     btf: &KernelBtf,
@@ -72,7 +72,7 @@ impl Place {
         program: &mut Program,
         btf: Option<&Btf>,
     ) -> Result<(), RungError> {
-        let loaded = match (self, program, btf) {
+        let loaded = match (self, &mut *program, btf) {
             (Self::RawTp(_), Program::RawTracePoint(program), _) => program.load(),
             (Self::TpBtf(of), Program::BtfTracePoint(program), Some(btf)) => program.load(of, btf),
             (Self::Tracepoint(..), Program::TracePoint(program), _) => program.load(),
@@ -81,7 +81,13 @@ impl Place {
         loaded.map_err(|source| RungError::Program {
             program: name,
             source,
-        })
+        })?;
+        if let Ok(info) = program.info()
+            && let Some(instructions) = info.verified_instruction_count()
+        {
+            tracing::debug!("start: {name} verified, {instructions} instructions followed");
+        }
+        Ok(())
     }
 
     /// Attaches a program that is verified.
