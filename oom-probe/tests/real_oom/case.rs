@@ -57,7 +57,7 @@ impl<'w> Case<'w> {
             let (kills, metrics) = together(self.world, self.before.last.as_deref());
             let ours: Vec<Record> = kills
                 .iter()
-                .filter(|kill| self.is_ours(kill))
+                .filter(|kill| self.world.is_ours(kill))
                 .cloned()
                 .collect();
             if ours.len() != wanted {
@@ -103,18 +103,8 @@ impl<'w> Case<'w> {
 
     fn ours(&self) -> Vec<Record> {
         let mut all = self.all();
-        all.retain(|kill| self.is_ours(kill));
+        all.retain(|kill| self.world.is_ours(kill));
         all
-    }
-
-    /// On a machine of its own every kill is; else others may be at work.
-    fn is_ours(&self, record: &Record) -> bool {
-        let path = record
-            .kill
-            .cgroup
-            .as_ref()
-            .and_then(|cgroup| cgroup.path.as_deref());
-        self.is_alone() || path.is_none_or(|path| self.world.owns(path))
     }
 }
 

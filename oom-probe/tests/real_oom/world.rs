@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hog::cgroup::{Cgroup, Hierarchy, Version};
 
-use oom_probe::kill::Kill;
+use oom_probe::kill::{Kill, Record};
 
 use crate::daemon::Daemon;
 
@@ -128,6 +128,13 @@ impl World {
     /// Whether a path of a kill record is one of ours.
     pub(crate) fn owns(&self, path: &str) -> bool {
         path.contains(&self.top)
+    }
+
+    /// On a machine of its own every kill is ours; else others may be at work.
+    pub(crate) fn is_ours(&self, record: &Record) -> bool {
+        let cgroup = record.kill.cgroup.as_ref();
+        let path = cgroup.and_then(|cgroup| cgroup.path.as_deref());
+        self.vm.is_some() || path.is_none_or(|path| self.owns(path))
     }
 
     /// `oom_score_adj` of a process that is to live on beside its dying neighbours. A victim whose

@@ -33,7 +33,7 @@ impl Drop for Stats {
 pub(super) struct Program {
     /// What it is attached to.
     pub(super) name: String,
-    runs: u64,
+    pub(super) runs: u64,
     time: Duration,
 }
 

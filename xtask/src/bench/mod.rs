@@ -6,6 +6,7 @@
 mod cluster;
 mod code;
 mod daemon;
+mod in_kernel;
 mod kernel;
 mod latency;
 mod log;
@@ -95,7 +96,7 @@ const PARTS: [Part; 7] = [
         Ok(vec![section])
     }),
     ("kernel", |built, effort, _| {
-        let section = storms::in_kernel(&built.oom_probe, &built.hog, effort.watched)?;
+        let section = in_kernel::measure(&built.oom_probe, &built.hog, effort.watched)?;
         Ok(vec![section])
     }),
     ("rivals", |built, effort, _| {

@@ -8,18 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::daemon::Daemon;
-use super::kernel::{self, Program};
 use super::poll;
 use super::section::{Budget, Section};
 use super::spread::ms;
 use super::storm::{Account, Storm};
 
 /// Room for some 120 records of this bench's kills.
-const SMALL_RING: &str = "64K";
+pub(super) const SMALL_RING: &str = "64K";
 /// What follows a storm: the last lines of the log.
 const REST: Duration = Duration::from_millis(500);
-
-const SIGNALS: u32 = 100_000;
 
 const EXACT: Budget = Budget {
     most: 0.0,
@@ -104,80 +101,4 @@ fn full_ring(oom_probe: &Path, hog: &Path, section: &mut Section) -> Result<()> 
         },
     );
     Ok(())
-}
-
-/// Sends this process signals that it ignores, as most signals of a machine are no OOM kills.
-fn signal_oneself() {
-    for _ in 0..SIGNALS {
-        // SAFETY: raise has no preconditions; SIGURG is ignored unless somebody handles it.
-        unsafe { libc::raise(libc::SIGURG) };
-    }
-}
-
-/// What the programs add to a kill, by the kernel's own statistics.
-pub(super) fn in_kernel(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Section> {
-    let mut section = Section::figures(
-        "In the kernel",
-        "`run_time_ns` and `run_cnt` of each program with `bpf_stats_enabled`, which costs a \
-         little itself. What `mark_victim` takes includes waking the daemon, by an interrupt to \
-         the own CPU: on a virtual machine that is most of it.",
-    );
-    let stats = kernel::Stats::on()?;
-    let daemon = Daemon::start(oom_probe, &[])?;
-    eprintln!("bench: {SIGNALS} signals");
-    signal_oneself();
-    for program in daemon.programs()? {
-        if program.name == "signal_generate" {
-            section.judged(
-                "per signal that is no SIGKILL of the kernel's",
-                program.text(),
-                program.average_us(),
-                Budget {
-                    most: 0.1,
-                    text: "0.1 µs per signal of any kind",
-                },
-            );
-        }
-    }
-    let before = daemon.programs()?;
-    eprintln!("bench: {kills} kills, with the kernel's statistics");
-    let storm = Storm { kills, parallel: 1 };
-    let with = storm.rage(hog)?;
-    let programs: Vec<_> = daemon
-        .programs()?
-        .iter()
-        .zip(&before)
-        .map(|(program, before)| program.since(before))
-        .collect();
-    drop(daemon);
-    drop(stats);
-    eprintln!("bench: {kills} kills without a daemon");
-    let without = storm.rage(hog)?;
-    for program in &programs {
-        section.figure(
-            &format!("at kills: per run of `{}`", program.name),
-            program.text(),
-        );
-    }
-    let per_kill = |took: Duration| took.as_secs_f64() * 1e6 / f64::from(kills);
-    let in_programs: f64 = programs.iter().map(Program::all_us).sum::<f64>() / f64::from(kills);
-    section.judged(
-        "all programs, for each kill",
-        format!("{in_programs:.1} µs"),
-        in_programs,
-        Budget {
-            most: 5.0,
-            text: "5 µs per kill",
-        },
-    );
-    section.figure(
-        "of what a kill takes, from fork to the cgroup's removal",
-        format!(
-            "{:.2} % ({in_programs:.1} µs of {:.0} µs; without a daemon {:.0} µs)",
-            in_programs * 100.0 / per_kill(with.took),
-            per_kill(with.took),
-            per_kill(without.took),
-        ),
-    );
-    Ok(section)
 }

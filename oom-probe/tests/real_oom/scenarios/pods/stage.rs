@@ -222,7 +222,7 @@ impl<'w> Stage<'w> {
         records
     }
 
-    /// The kills that `oom-probe kills` prints with these flags.
+    /// Those of our kills that `oom-probe kills` prints with these flags.
     pub(crate) fn listed(&self, flags: &[&str]) -> Vec<Record> {
         let output = Command::new(&self.world.programs().oom_probe)
             .args(["kills", "--output", "json", "--url", &self.daemon.url()])
@@ -234,6 +234,7 @@ impl<'w> Stage<'w> {
         let lines = printed.lines();
         lines
             .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|record| self.world.is_ours(record))
             .collect()
     }
 
