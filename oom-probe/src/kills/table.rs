@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 
 use crate::kill::{Kill, Record};
 use crate::labels::{Limit, Role, Scope, VictimKind};
-use crate::sinks::log::{limit_bytes, named, short, size};
+use crate::sinks::log::{is_in_container, limit_bytes, named, short, size};
 
 const HEADER: [&str; 7] = [
     "TIME",
@@ -73,7 +73,7 @@ fn row(record: &Record, zone: &TimeZone) -> [String; 7] {
         named(kill.victim.comm.as_deref(), kill.victim.pid),
         kind(kill),
         kill.victim.anon_rss_bytes.map_or(ABSENT.into(), size),
-        limit(kill),
+        limit(record),
     ]
 }
 
@@ -119,11 +119,17 @@ fn kind(kill: &Kill) -> String {
     }
 }
 
-fn limit(kill: &Kill) -> String {
-    match (kill.limit, limit_bytes(kill)) {
-        (Limit::Unknown, _) => ABSENT.into(),
-        (limit, Some(bytes)) => format!("{limit} {}", size(bytes)),
-        (limit, None) => limit.to_string(),
+fn limit(record: &Record) -> String {
+    let kill = &record.kill;
+    let whose = match kill.limit {
+        Limit::Unknown => return ABSENT.into(),
+        // Of a service, say.
+        Limit::Container if !is_in_container(record) => "own".into(),
+        limit => limit.to_string(),
+    };
+    match limit_bytes(kill) {
+        Some(bytes) => format!("{whose} {}", size(bytes)),
+        None => whose,
     }
 }
 
@@ -149,7 +155,7 @@ mod tests {
         let expected = "\
 TIME                 POD OR UNIT                 CONTAINER  PROCESS        KIND          ANON       LIMIT
 2025-11-20 12:03:44  shop/cart-7d9f8b6c5d-x2x9z  app        python3[4711]  child         231.4 MiB  container 256 MiB
-2025-11-20 12:03:44  nginx.service               -          nginx[4711]    -             231.4 MiB  container 256 MiB
+2025-11-20 12:03:44  nginx.service               -          nginx[4711]    -             231.4 MiB  own 256 MiB
 2025-11-20 12:03:44  /oom-probe-hog-7            -          python3[4711]  init (group)  -          node
 ";
         assert_eq!(table, expected);
@@ -165,10 +171,7 @@ TIME                 POD OR UNIT                 CONTAINER  PROCESS        KIND 
         let column = |line: &str, part: &str| line.find(part).unwrap();
         let first = first.lines().nth(1).unwrap();
         assert_eq!(second.lines().count(), 1, "the header comes once");
-        assert_eq!(
-            column(&second, "container 256"),
-            column(first, "container 256")
-        );
+        assert_eq!(column(&second, "own 256"), column(first, "container 256"));
         assert_eq!(
             column(&second, "nginx[4711]"),
             column(first, "python3[4711]")

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     cgroup::hierarchy::Hierarchy,
+    http::exposition::{Encoding, Format, encode},
     pods::fixture::{PodJson, config_hash, container_id, pod, uid},
 };
 use Setting::{Group, Process};
@@ -384,11 +385,7 @@ fn the_state_names_what_is_held_and_for_whom() {
     let (metrics, registry) = Metrics::new();
     node.keeper.metrics = metrics;
     node.keeper.refresh();
-    let body = crate::http::exposition::encode(
-        &registry,
-        crate::http::exposition::Format::Text,
-        crate::http::exposition::Encoding::Identity,
-    );
+    let body = encode(&registry, Format::Text, Encoding::Identity);
     let text = String::from_utf8(body.unwrap().to_vec()).unwrap();
     let info: Vec<_> = text
         .lines()

@@ -186,7 +186,8 @@ fn trigger(kill: &Kill) -> Option<String> {
     })
 }
 
-fn is_in_container(record: &Record) -> bool {
+/// Whether the victim ran in a container, a pod's or another.
+pub(crate) fn is_in_container(record: &Record) -> bool {
     let on_host = record.host.as_ref();
     record.pod.is_some() || on_host.is_some_and(|host| host.container_id.is_some())
 }
