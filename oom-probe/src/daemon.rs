@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use jiff::SignedDuration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::{
     cli::RunArgs,
@@ -29,8 +31,9 @@ pub(crate) use start::{host_name, log_to_stderr};
 
 /// How long a kill may wait for the record that says what became of it.
 const HOLD: Duration = Duration::from_millis(20);
-/// How often is looked whether the pins are still there: kills are not lost until this ends.
-const PINS: Duration = Duration::from_secs(10);
+/// How often is looked whether the pins are still there, at least and at most: kills are not lost
+/// until this process ends. In between, a request of whoever scrapes it makes it look.
+const PINS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(1)];
 /// How long the log may take to write what waits when the daemon ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -173,23 +176,24 @@ async fn look_after(pins: Option<Pins>, shared: &Shared) -> Gone {
     let Some(mut pins) = pins else {
         return pending().await;
     };
-    // What waited is read soon after the start.
-    let mut pause = Duration::from_secs(1);
+    let [rarely, often] = PINS;
     loop {
-        tokio::time::sleep(pause).await;
-        pause = PINS;
+        // What waited is read soon after the start.
+        sleep(often).await;
         if !shared.lock().has_left() {
             pins.forget_left();
         }
         if let Err(gone) = pins.check() {
             return gone;
         }
+        // Each timer wakes an idle daemon.
+        let _ = timeout(rarely, shared.requested.notified()).await;
     }
 }
 
 async fn wait_until(due: Option<Instant>) {
     match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
+        Some(due) => sleep_until(due.into()).await,
         None => pending().await,
     }
 }
@@ -199,6 +203,7 @@ async fn wait_until(due: Option<Instant>) {
 struct Shared {
     pipeline: Mutex<Pipeline>,
     liveness: Mutex<Liveness>,
+    requested: Notify,
 }
 
 impl Shared {
@@ -206,6 +211,7 @@ impl Shared {
         Self {
             pipeline: Mutex::new(pipeline),
             liveness: Mutex::default(),
+            requested: Notify::new(),
         }
     }
 
@@ -229,6 +235,7 @@ impl Shared {
         let marks = pipeline.marks_submitted();
         let drained = pipeline.refresh();
         lock(&self.liveness).requested(marks, drained.waited());
+        self.requested.notify_one();
     }
 
     fn stuck(&self) -> Option<String> {

@@ -14,6 +14,9 @@
 mod apiserver;
 #[path = "../../tests/real_oom/http.rs"]
 mod http;
+#[expect(dead_code, reason = "the tests mount more")]
+#[path = "../../tests/real_oom/mounts.rs"]
+mod mounts;
 mod process;
 
 use std::net::SocketAddr;
@@ -81,6 +84,7 @@ fn main() -> Result<()> {
     let [program, pods, idle] = arguments.as_slice() else {
         bail!("say: full-node target/release/oom-probe PODS SECONDS");
     };
+    mounts::private_namespace()?;
     let measured = measure(Path::new(program), pods.parse()?, idle.parse()?)?;
     println!("{}", serde_json::to_string(&measured)?);
     Ok(())
@@ -102,7 +106,10 @@ fn measure(program: &Path, pods: u32, idle: u64) -> Result<Measured> {
 
     let (cpu, switches) = (daemon.cpu()?, daemon.voluntary_switches()?);
     let idle = Duration::from_secs(idle.max(1));
-    thread::sleep(idle);
+    // As an API server does about once a minute.
+    thread::sleep(idle / 2);
+    server.bookmark();
+    thread::sleep(idle / 2);
     let cpu = ms(daemon.cpu()? - cpu);
     let switches = daemon.voluntary_switches()? - switches;
 

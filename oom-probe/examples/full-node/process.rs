@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use hog::cgroup::{Cgroup, Hierarchy};
 
 use crate::apiserver::ApiServer;
+use crate::mounts::Mount;
 
 /// `oom-probe run`; ended when dropped.
 pub(crate) struct Daemon {
@@ -19,6 +20,8 @@ pub(crate) struct Daemon {
     _stderr: BufReader<ChildStderr>,
     pub(crate) address: SocketAddr,
     cgroup: Cgroup,
+    // Unmounted before its directory goes.
+    _bpffs: Mount,
     _scratch: tempfile::TempDir,
 }
 
@@ -30,16 +33,23 @@ pub(crate) struct Memory {
 }
 
 impl Daemon {
-    /// Starts it with that API server and room for that many containers, and waits until it
-    /// captures.
+    /// Starts it as a DaemonSet does, with pins and state, with that API server and room for that many
+    /// containers, and waits until it captures. In a mount namespace of this process's own.
     pub(crate) fn start(program: &Path, server: &ApiServer, containers: u32) -> Result<Self> {
         let scratch = tempfile::tempdir()?;
         let name = format!("oom-probe-full-node-{}", std::process::id());
         let cgroup = Cgroup::create(&Hierarchy::detect()?, name)?;
+        let [bpffs, state] = ["bpf", "state"].map(|name| scratch.path().join(name));
+        fs::create_dir(&bpffs)?;
+        let bpffs = Mount::new(c"bpf", &bpffs, None);
         let mut command = Command::new(program);
         command
             .args(["run", "--kubernetes", "on", "--node", "node-1"])
-            .args(["--no-pin", "--output", "none", "--listen", "127.0.0.1:0"])
+            .args(["--output", "none", "--listen", "127.0.0.1:0"])
+            .arg("--pin-dir")
+            .arg(bpffs.path().join("oom-probe"))
+            .arg("--state-dir")
+            .arg(state)
             .args(["--max-containers", &containers.to_string()])
             .env("KUBECONFIG", server.kubeconfig(scratch.path()))
             .stderr(Stdio::piped());
@@ -56,6 +66,7 @@ impl Daemon {
                     child,
                     _stderr: stderr,
                     cgroup,
+                    _bpffs: bpffs,
                     _scratch: scratch,
                 });
             }
@@ -81,17 +92,31 @@ impl Daemon {
         Ok(self.cgroup.usage()?.saturating_sub(inactive))
     }
 
-    /// Of its first thread, as its time on a CPU.
     pub(crate) fn voluntary_switches(&self) -> Result<u64> {
-        field(&self.read("status")?, "voluntary_ctxt_switches:")
+        let switches = |status: &str| field(status, "voluntary_ctxt_switches:");
+        self.threads("status")?
+            .iter()
+            .map(|status| switches(status))
+            .sum()
     }
 
-    /// Time on a CPU of its first thread, which does everything but write.
+    /// Time on a CPU.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        let text = self.read("schedstat")?;
-        let first = text.split_whitespace().next();
-        let nanoseconds = first.context("schedstat is empty")?.parse()?;
-        Ok(Duration::from_nanos(nanoseconds))
+        let time = |text: &String| -> Result<Duration> {
+            let first = text.split_whitespace().next();
+            Ok(Duration::from_nanos(
+                first.context("schedstat is empty")?.parse()?,
+            ))
+        };
+        self.threads("schedstat")?.iter().map(time).sum()
+    }
+
+    /// That file of each thread.
+    fn threads(&self, file: &str) -> Result<Vec<String>> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()))?;
+        tasks
+            .map(|task| Ok(fs::read_to_string(task?.path().join(file))?))
+            .collect()
     }
 
     fn read(&self, file: &str) -> Result<String> {

@@ -124,6 +124,8 @@ pub(crate) fn wiped(world: &World) -> String {
     let victims = some(world, 1);
     wait_for_written(&daemon, 1);
     each_once(&daemon.written(), &victims);
+    // A request makes it look.
+    daemon.metrics();
     let (status, log) = daemon.ended(Duration::from_secs(30));
     assert_eq!(status.code(), Some(1), "{log}");
     let last = log.lines().last().unwrap_or_default();
