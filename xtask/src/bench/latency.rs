@@ -1,7 +1,6 @@
 //! From the kernel's mark to where somebody sees it: the log, `/metrics`, `/api/v1/kills`.
 
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow};
@@ -9,6 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use super::daemon::Daemon;
 use super::log::Told;
 use super::poll::{self, Seen};
+use super::priority;
 use super::section::{Budget, Section};
 use super::spread::Spread;
 use super::storm::Storm;
@@ -72,8 +72,8 @@ fn watch(daemon: &Daemon, hog: &Path, storm: Storm) -> Result<Delays> {
     let (wanted, within) = (storm.kills as usize, storm.patience());
     let metrics = poll::Metrics::new(daemon.address)?;
     let api = poll::Api::new(daemon.address)?;
-    let metrics = thread::spawn(move || metrics.watch(wanted, within));
-    let api = thread::spawn(move || api.watch(wanted, within));
+    let metrics = priority::measuring(move || metrics.watch(wanted, within));
+    let api = priority::measuring(move || api.watch(wanted, within));
     storm.rage(hog)?;
     let metrics = metrics.join().map_err(|_| anyhow!("a poller panicked"))??;
     let api = api.join().map_err(|_| anyhow!("a poller panicked"))??;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Result, bail};
 use serde::Deserialize;
 
+use super::priority;
+
 /// A kill as somebody told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
@@ -44,7 +46,7 @@ impl Log {
     pub(super) fn follow(from: impl Read + Send + 'static) -> Self {
         let told = Arc::new(Mutex::new(Vec::new()));
         let to = Arc::clone(&told);
-        thread::spawn(move || {
+        priority::measuring(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
                 let seen = SystemTime::now();
                 let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);

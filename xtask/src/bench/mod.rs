@@ -13,6 +13,7 @@ mod log;
 mod machine;
 mod pods;
 mod poll;
+mod priority;
 mod process;
 mod report;
 mod rivals;
@@ -149,6 +150,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             machine: machine::describe()?,
             load_before,
             load_after: machine::load(),
+            priority: priority::told(),
             quick: args.quick,
         };
         report::write(&run, &sections)?;

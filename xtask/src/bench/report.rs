@@ -13,6 +13,8 @@ pub(super) struct Run {
     pub(super) machine: String,
     pub(super) load_before: String,
     pub(super) load_after: String,
+    /// Whether the threads that measure ran ahead, in a sentence.
+    pub(super) priority: String,
     pub(super) quick: bool,
 }
 
@@ -34,6 +36,7 @@ fn document(run: &Run, sections: &[Section]) -> String {
         machine,
         load_before,
         load_after,
+        priority,
         quick,
     } = run;
     let quick = if *quick {
@@ -51,7 +54,8 @@ fn document(run: &Run, sections: &[Section]) -> String {
          {quick}\
          Figures are shown, not asserted: a timed test fails on a busy machine and proves nothing on \
          a quiet one. Absolute times depend on the machine; compare columns and ratios. Where \
-         something is told as p50, p99, max, the number behind it is how many were measured.\n\n\
+         something is told as p50, p99, max, the number behind it is how many were measured. \
+         {priority}\n\n\
          {}",
         sections.join("\n")
     )
@@ -68,6 +72,7 @@ mod tests {
             machine: "2 CPUs, Linux 6.18.".into(),
             load_before: "0.1".into(),
             load_after: "1.2".into(),
+            priority: "Threads run ahead.".into(),
             quick: false,
         };
         let section = Section::figures("Start", "How long.");
@@ -78,6 +83,7 @@ mod tests {
             ),
             "{text}"
         );
+        assert!(text.contains(" Threads run ahead.\n"), "{text}");
         assert!(text.ends_with("\n## Start\n\nHow long.\n"), "{text}");
     }
 }

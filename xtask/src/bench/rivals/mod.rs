@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::daemon::Daemon;
 use super::log::Told;
+use super::priority;
 use super::process::{Cpu, Process};
 use super::section::Section;
 use super::spread::{Spread, mib, ms};
@@ -151,7 +152,7 @@ fn follow(
     told: Arc<Mutex<Vec<Told>>>,
     ready: Arc<Mutex<bool>>,
 ) {
-    thread::spawn(move || {
+    priority::measuring(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             if line.starts_with(rival.ready) {
                 *ready.lock().unwrap_or_else(PoisonError::into_inner) = true;
