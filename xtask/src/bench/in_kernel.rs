@@ -31,7 +31,7 @@ struct Measured(Vec<Program>);
 impl Measured {
     fn kills(daemon: &Daemon, hog: &Path, kills: u32) -> Result<Self> {
         let before = daemon.programs()?;
-        Storm { kills, parallel: 1 }.rage(hog)?;
+        Storm::alone(kills, 1).rage(hog)?;
         let programs = daemon.programs()?;
         let programs = programs.iter().zip(&before);
         Ok(Self(
@@ -83,7 +83,7 @@ pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Sectio
     let quiet = without_waking(oom_probe, hog, kills)?;
     drop(stats);
     eprintln!("bench: {kills} kills without a daemon");
-    let without = Storm { kills, parallel: 1 }.rage(hog)?;
+    let without = Storm::alone(kills, 1).rage(hog)?;
 
     let took = without.took.as_secs_f64() * 1e6 / f64::from(kills);
     let [own, all] = [&quiet, &waking].map(Measured::per_kill);
@@ -109,11 +109,7 @@ fn without_waking(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Measured> 
     eprintln!("bench: {kills} kills into a full ring");
     let daemon = Daemon::start(oom_probe, &["--ring-size", SMALL_RING])?;
     daemon.signal(libc::SIGSTOP);
-    let fill = Storm {
-        kills: TO_FILL,
-        parallel: 1,
-    }
-    .rage(hog);
+    let fill = Storm::alone(TO_FILL, 1).rage(hog);
     let measured = fill.and_then(|_| Measured::kills(&daemon, hog, kills));
     daemon.signal(libc::SIGCONT);
     measured

@@ -45,7 +45,7 @@ pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Sectio
     let daemon = Daemon::start(oom_probe, &[])?;
     for parallel in [1, 8] {
         eprintln!("bench: {kills} kills, {parallel} at a time, watched");
-        let delays = watch(&daemon, hog, Storm { kills, parallel })?;
+        let delays = watch(&daemon, hog, Storm::alone(kills, parallel))?;
         let Delays { log, metrics, api } = delays;
         for (what, delays) in [
             ("log line", log),
@@ -69,7 +69,7 @@ pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Sectio
 }
 
 fn watch(daemon: &Daemon, hog: &Path, storm: Storm) -> Result<Delays> {
-    let (wanted, within) = (storm.kills as usize, storm.patience());
+    let (wanted, within) = (storm.kills() as usize, storm.patience());
     let metrics = poll::Metrics::new(daemon.address)?;
     let api = poll::Api::new(daemon.address)?;
     let metrics = priority::measuring(move || metrics.watch(wanted, within));

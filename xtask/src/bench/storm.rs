@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
-use hog::cgroup::{Cgroup, Hierarchy};
+use hog::cgroup::{Cgroup, Hierarchy, Version};
 
 use super::log::Told;
 
@@ -20,9 +20,11 @@ const LIMIT: u64 = 8 << 20;
 /// How many kills.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Storm {
-    pub(super) kills: u32,
+    cgroups: u32,
+    /// Processes in each of them: one grows, and more than one die together by `memory.oom.group`.
+    members: u32,
     /// Processes that grow at the same time.
-    pub(super) parallel: u32,
+    parallel: u32,
 }
 
 /// A kill that was made.
@@ -51,9 +53,32 @@ pub(super) struct Account {
 }
 
 impl Storm {
+    /// So many processes, each alone in its cgroup.
+    pub(super) fn alone(kills: u32, parallel: u32) -> Self {
+        Self {
+            cgroups: kills,
+            members: 1,
+            parallel,
+        }
+    }
+
+    /// So many groups of three, one after another; cgroup v1 has none.
+    pub(super) fn groups(cgroups: u32) -> Self {
+        Self {
+            cgroups,
+            members: 3,
+            parallel: 1,
+        }
+    }
+
+    /// Processes that are killed.
+    pub(super) fn kills(self) -> u32 {
+        self.cgroups * self.members
+    }
+
     /// The longest that it may take on a slow machine.
     pub(super) fn patience(self) -> Duration {
-        Duration::from_millis(500) * self.kills + Duration::from_secs(10)
+        Duration::from_millis(500) * self.kills() + Duration::from_secs(10)
     }
 
     /// Makes the kills.
@@ -71,11 +96,11 @@ impl Storm {
                 let mut made = Vec::new();
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= self.kills {
+                    if n >= self.cgroups {
                         return Ok(made);
                     }
                     let cgroup = Cgroup::create(&hierarchy, format!("{name}/{n}"))?;
-                    made.push(kill(&cgroup, hog)?);
+                    made.extend(kill(&cgroup, self.members, hog)?);
                     cgroup.remove()?;
                 }
             };
@@ -96,23 +121,43 @@ impl Storm {
     }
 }
 
-/// Lets one process grow in that cgroup until it is killed.
-fn kill(cgroup: &Cgroup, hog: &Path) -> Result<Made> {
+/// Lets one process grow in that cgroup until it is killed, and all others there with it.
+fn kill(cgroup: &Cgroup, members: u32, hog: &Path) -> Result<Vec<Made>> {
     cgroup.set_limit(LIMIT)?;
-    let mut grow = Command::new(hog);
-    grow.args(["grow", "--step", "4M", "--interval", "0"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let mut child = cgroup.spawn(grow)?;
-    let pid = child.id();
-    let status = child.wait()?;
-    if status.signal() != Some(libc::SIGKILL) {
-        bail!("a process that was to be killed ended with {status}");
+    if members > 1 {
+        cgroup.set_oom_group(true)?;
     }
-    Ok(Made {
-        pid,
-        cgroup: cgroup.path().display().to_string(),
-    })
+    let spawn = |arguments: &[&str]| {
+        let mut command = Command::new(hog);
+        command
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        cgroup.spawn(command)
+    };
+    let mut children = (1..members)
+        .map(|_| spawn(&["hold", "64K"]))
+        .collect::<Result<Vec<_>, _>>()?;
+    children.push(spawn(&["grow", "--step", "4M", "--interval", "0"])?);
+    let mut made = Vec::new();
+    // Whoever grows is waited for first: where it is not killed, nobody else is.
+    for mut child in children.into_iter().rev() {
+        let pid = child.id();
+        let status = child.wait()?;
+        if status.signal() != Some(libc::SIGKILL) {
+            bail!("a process that was to be killed ended with {status}");
+        }
+        made.push(Made {
+            pid,
+            cgroup: cgroup.path().display().to_string(),
+        });
+    }
+    Ok(made)
+}
+
+/// What the kernel allows: cgroup v1 has no group kills.
+pub(super) fn kills_groups() -> Result<bool> {
+    Ok(Hierarchy::detect()?.version == Version::V2)
 }
 
 impl Account {

@@ -33,7 +33,7 @@ pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Sectio
     for parallel in [1, 8, 32] {
         eprintln!("bench: {kills} kills, {parallel} at a time");
         let before = daemon.process().cpu()?;
-        let raged = Storm { kills, parallel }.rage(hog)?;
+        let raged = Storm::alone(kills, parallel).rage(hog)?;
         let told = daemon.log.take_after(REST);
         let account = Account::of(&raged.made, &told);
         let rate = f64::from(kills) / raged.took.as_secs_f64();
@@ -75,7 +75,7 @@ fn full_ring(oom_probe: &Path, hog: &Path, section: &mut Section) -> Result<()> 
     eprintln!("bench: {kills} kills into a ring of {SMALL_RING} that nobody reads");
     let daemon = Daemon::start(oom_probe, &["--ring-size", SMALL_RING])?;
     daemon.signal(libc::SIGSTOP);
-    let raged = Storm { kills, parallel: 8 }.rage(hog);
+    let raged = Storm::alone(kills, 8).rage(hog);
     daemon.signal(libc::SIGCONT);
     let raged = raged?;
     let deadline = Instant::now() + Duration::from_secs(10);

@@ -1,19 +1,24 @@
 //! What bpftrace can do, in a mount namespace of its own where tracefs is to be found.
 
+use std::ffi::CStr;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
+use std::ptr;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{Line, Rival};
+use crate::cmd;
 
 /// The tracepoint, and the cgroup looked up in /proc.
 pub(super) const MARK_VICTIM: Rival = Rival {
     name: "bpftrace, `mark_victim` and `/proc`",
     command: || {
-        bpftrace(
-            "bpftrace -B none -e 'tracepoint:oom:mark_victim \
-             { printf(\"kill %d\\n\", args->pid); cat(\"/proc/%d/cgroup\", args->pid); }'",
-        )
+        let program = "tracepoint:oom:mark_victim \
+                       { printf(\"kill %d\\n\", args->pid); cat(\"/proc/%d/cgroup\", args->pid); }";
+        bpftrace(&["-e".as_ref(), program.as_ref()])
     },
     ready: "Attaching",
     parse: one_liner,
@@ -22,17 +27,55 @@ pub(super) const MARK_VICTIM: Rival = Rival {
 /// The tool that comes with it.
 pub(super) const OOMKILL: Rival = Rival {
     name: "bpftrace's `oomkill.bt`",
-    command: || bpftrace("bpftrace -B none \"$(command -v oomkill.bt)\""),
+    command: || {
+        let tool = cmd::which("oomkill.bt").context("oomkill.bt is not on the PATH")?;
+        bpftrace(&[&tool])
+    },
     ready: "Tracing oom_kill_process()",
     parse: oomkill,
 };
 
-fn bpftrace(script: &str) -> Result<Command> {
-    let mounted = "mount -t tracefs tracefs /sys/kernel/tracing 2>&-; \
-                   mount -t debugfs debugfs /sys/kernel/debug 2>&-;";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", &format!("{mounted} exec {script}")]);
+fn bpftrace(arguments: &[&Path]) -> Result<Command> {
+    let program = cmd::which("bpftrace").context("bpftrace is not on the PATH")?;
+    let mut command = Command::new(program);
+    command.args(["-B", "none"]).args(arguments);
+    // SAFETY: between fork and exec it makes system calls with constants only.
+    unsafe { command.pre_exec(mount_tracing) };
     Ok(command)
+}
+
+/// Mounts what bpftrace looks into, seen by this process alone.
+fn mount_tracing() -> io::Result<()> {
+    // SAFETY: unshare takes no pointer.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    mount(c"none", c"/", libc::MS_REC | libc::MS_PRIVATE)?;
+    for (kind, at) in [
+        (c"tracefs", c"/sys/kernel/tracing"),
+        (c"debugfs", c"/sys/kernel/debug"),
+    ] {
+        // Where one of them cannot be, the other may do; else bpftrace says what it lacks.
+        let _ = mount(kind, at, 0);
+    }
+    Ok(())
+}
+
+fn mount(kind: &CStr, at: &CStr, flags: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: C strings that live until the call returns, and no data.
+    let result = unsafe {
+        libc::mount(
+            kind.as_ptr(),
+            at.as_ptr(),
+            kind.as_ptr(),
+            flags,
+            ptr::null(),
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// `kill PID`, then what /proc/PID/cgroup says, if it can be read.

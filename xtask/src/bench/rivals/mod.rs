@@ -3,28 +3,28 @@
 mod bpftrace;
 mod counters;
 mod kernel_log;
+mod running;
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 
 use super::daemon::Daemon;
 use super::log::Told;
-use super::priority;
 use super::process::{Cpu, Process};
 use super::section::Section;
 use super::spread::{Spread, mib, ms};
-use super::storm::{Account, Made, Storm};
+use super::storm::{self, Account, Made, Storm};
+use running::Running;
 
-/// How long one may take until it is ready: a compiler comes with some of them.
-const READY: Duration = Duration::from_secs(20);
-/// A poller's pause and some more.
-const REST: Duration = Duration::from_millis(1500);
+/// A poller's pause, and what a slow machine lags behind.
+const REST: Duration = Duration::from_secs(3);
+
+/// Kills that nobody counts: what runs for the first time is slow, most of all in an emulator.
+const WARM_UP: u32 = 5;
 
 /// A way to learn of kills.
 #[derive(Clone, Copy)]
@@ -81,102 +81,6 @@ fn own(name: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// One that runs; ended when dropped.
-struct Running {
-    name: &'static str,
-    child: Child,
-    told: Arc<Mutex<Vec<Told>>>,
-}
-
-impl Running {
-    /// Waits until it is ready; else what it said.
-    fn start(rival: &Rival) -> Result<Result<Self, String>> {
-        let mut command = (rival.command)()?;
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = match command.spawn() {
-            Ok(child) => child,
-            Err(error) => return Ok(Err(format!("{error}"))),
-        };
-        let stdout = child.stdout.take().context("its stdout is piped")?;
-        let mut stderr = child.stderr.take().context("its stderr is piped")?;
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let ready = Arc::new(Mutex::new(false));
-        follow(stdout, *rival, Arc::clone(&told), Arc::clone(&ready));
-        let mut running = Self {
-            name: rival.name,
-            child,
-            told,
-        };
-        let deadline = Instant::now() + READY;
-        let is_ready = || *ready.lock().unwrap_or_else(PoisonError::into_inner);
-        while !is_ready() && Instant::now() < deadline {
-            if running.child.try_wait()?.is_some() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        // Some say so and fail a moment later.
-        thread::sleep(Duration::from_secs(1));
-        if running.child.try_wait()?.is_some() {
-            let mut said = String::new();
-            stderr.read_to_string(&mut said)?;
-            let last = said.lines().rfind(|line| !line.trim().is_empty());
-            return Ok(Err(last.unwrap_or("it ended").to_owned()));
-        }
-        if !is_ready() {
-            return Ok(Err("it never says that it is ready".to_owned()));
-        }
-        thread::spawn(move || {
-            let mut rest = String::new();
-            let _ = stderr.read_to_string(&mut rest);
-        });
-        Ok(Ok(running))
-    }
-
-    fn take(&self) -> Vec<Told> {
-        std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail only where it has ended and been reaped.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn follow(
-    from: impl Read + Send + 'static,
-    rival: Rival,
-    told: Arc<Mutex<Vec<Told>>>,
-    ready: Arc<Mutex<bool>>,
-) {
-    priority::measuring(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
-            if line.starts_with(rival.ready) {
-                *ready.lock().unwrap_or_else(PoisonError::into_inner) = true;
-                continue;
-            }
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            match (rival.parse)(&line) {
-                Some(Line::Kill { pid, cgroup }) => told.push(Told {
-                    pid: pid.unwrap_or(0),
-                    cgroup,
-                    killed: None,
-                    seen: SystemTime::now(),
-                }),
-                Some(Line::Cgroup(path)) => {
-                    if let Some(last) = told.last_mut() {
-                        last.cgroup.get_or_insert(path);
-                    }
-                }
-                None => {}
-            }
-        }
-    });
-}
-
 /// Lets all of them and the daemon watch the same kills.
 pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Section> {
     let mut section = Section::table(
@@ -195,26 +99,38 @@ pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Sectio
         }
     }
     let daemon = Daemon::start(oom_probe, &[])?;
-    for parallel in [1, 8] {
-        eprintln!("bench: {kills} kills, {parallel} at a time, beside the alternatives");
+    Storm::alone(WARM_UP, 1).rage(hog)?;
+    daemon.log.take_after(REST);
+    for rival in &running {
+        rival.take();
+    }
+    let mut storms = vec![
+        (format!("{kills}, 1 at a time"), Storm::alone(kills, 1)),
+        (format!("{kills}, 8 at a time"), Storm::alone(kills, 8)),
+    ];
+    if storm::kills_groups()? {
+        let groups = Storm::groups(kills / 3);
+        storms.push((format!("{}, in groups of 3", groups.kills()), groups));
+    } else {
+        section.note("No group kills: cgroup v1 has no `memory.oom.group`.");
+    }
+    for (shape, storm) in storms {
+        eprintln!("bench: {shape}, beside the alternatives");
         let before = cpu_of(&daemon, &running)?;
-        let raged = Storm { kills, parallel }.rage(hog)?;
-        let own = daemon.log.take_after(REST);
-        if own.len() < raged.made.len() {
-            bail!("the daemon tells of {} of {kills} kills", own.len());
-        }
+        let raged = storm.rage(hog)?;
+        let own = of_made(daemon.log.take_after(REST), &raged.made);
         let after = cpu_of(&daemon, &running)?;
         let accounts = [("oom-probe", daemon.process(), own.clone())].into_iter();
         let accounts = accounts.chain(running.iter().map(|rival| {
-            let told = with_pids(rival.take(), &raged.made);
-            (rival.name, Process(rival.child.id()), told)
+            let told = of_made(with_pids(rival.take(), &raged.made), &raged.made);
+            (rival.name, rival.process(), told)
         }));
         for ((name, process, told), cpu) in accounts.zip(after.iter().zip(&before)) {
             let account = Account::of(&raged.made, &told);
-            let cpu = cpu.0.since(*cpu.1).all / kills;
+            let cpu = cpu.0.since(*cpu.1).all / storm.kills();
             section.row([
                 name.to_owned(),
-                format!("{kills}, {parallel} at a time"),
+                shape.clone(),
                 account.text(),
                 Spread::of(delays(&told, &own)).map_or_else(String::new, |all| all.to_string()),
                 mib(process.memory()?.resident),
@@ -226,7 +142,7 @@ pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Sectio
 }
 
 fn cpu_of(daemon: &Daemon, running: &[Running]) -> Result<Vec<Cpu>> {
-    let rivals = running.iter().map(|rival| Process(rival.child.id()));
+    let rivals = running.iter().map(Running::process);
     [daemon.process()]
         .into_iter()
         .chain(rivals)
@@ -234,43 +150,79 @@ fn cpu_of(daemon: &Daemon, running: &[Running]) -> Result<Vec<Cpu>> {
         .collect()
 }
 
-/// Whoever counts knows a kill by its cgroup only.
+/// Whoever counts knows a kill by its cgroup only: each is of another process there, until there are
+/// no more.
 fn with_pids(mut told: Vec<Told>, made: &[Made]) -> Vec<Told> {
+    let mut given: HashMap<String, usize> = HashMap::new();
     for told in told.iter_mut().filter(|told| told.pid == 0) {
-        let found = made
-            .iter()
-            .find(|made| Some(&made.cgroup) == told.cgroup.as_ref());
+        let Some(cgroup) = &told.cgroup else { continue };
+        let mut there = made.iter().filter(|made| made.cgroup == *cgroup);
+        let given = given.entry(cgroup.clone()).or_default();
+        let found = there.clone().nth(*given).or_else(|| there.next_back());
         told.pid = found.map_or(0, |made| made.pid);
+        *given += 1;
     }
     told
 }
 
-/// The kernel's time of each kill is in the daemon's account.
+/// Somebody else's kills on this machine left out.
+fn of_made(mut told: Vec<Told>, made: &[Made]) -> Vec<Told> {
+    let pids: HashSet<u32> = made.iter().map(|made| made.pid).collect();
+    told.retain(|told| pids.contains(&told.pid));
+    told
+}
+
+/// The kernel's time of each kill is in the daemon's account. Who looks at the choice of the victim
+/// tells before the mark: that is no delay.
 fn delays(told: &[Told], own: &[Told]) -> Vec<Duration> {
     let killed = |pid| own.iter().find(|kill| kill.pid == pid)?.killed;
     told.iter()
-        .filter_map(|told| told.seen.duration_since(killed(told.pid)?).ok())
+        .filter_map(|told| {
+            Some(
+                told.seen
+                    .duration_since(killed(told.pid)?)
+                    .unwrap_or_default(),
+            )
+        })
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     #[test]
-    fn a_kill_known_by_its_cgroup_gets_the_pid_that_was_killed_there() {
+    fn who_tells_before_the_mark_has_no_delay() {
+        let at = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+        let told = |pid, killed, seen| Told {
+            pid,
+            cgroup: None,
+            killed,
+            seen: at(seen),
+        };
+        let own = [told(1, Some(at(10)), 12), told(2, Some(at(20)), 23)];
+        let theirs = [told(1, None, 9), told(2, None, 24), told(3, None, 30)];
+        assert_eq!(delays(&theirs, &own), [0, 4].map(Duration::from_millis));
+    }
+
+    #[test]
+    fn kills_known_by_their_cgroup_get_the_pids_that_were_killed_there() {
         let told = |pid, cgroup: &str| Told {
             pid,
             cgroup: Some(cgroup.into()),
             killed: None,
             seen: SystemTime::UNIX_EPOCH,
         };
-        let made = [Made {
-            pid: 7,
-            cgroup: "/a".into(),
-        }];
-        let all = with_pids(vec![told(0, "/a"), told(0, "/b"), told(3, "/a")], &made);
-        let pids: Vec<_> = all.iter().map(|told| told.pid).collect();
-        assert_eq!(pids, [7, 0, 3]);
+        let made = [(7, "/a"), (8, "/a"), (9, "/c")].map(|(pid, cgroup)| Made {
+            pid,
+            cgroup: cgroup.into(),
+        });
+        let counted = ["/a", "/b", "/a", "/a"].map(|cgroup| told(0, cgroup));
+        let all = [counted.to_vec(), vec![told(3, "/a")]].concat();
+        let pids: Vec<_> = with_pids(all, &made).iter().map(|told| told.pid).collect();
+        // The kernel may count a group's first victim twice; nothing was made in /b.
+        assert_eq!(pids, [7, 0, 8, 8, 3]);
     }
 }
