@@ -56,6 +56,9 @@ enum Job {
         /// Which
         own: bench::Own,
     },
+    /// What the bench measures in an emulated machine, inside that.
+    #[command(hide = true)]
+    BenchGuest(bench::GuestArgs),
     /// Fuzz what reads bytes from outside, each target for a bounded time.
     Fuzz(fuzz::Args),
     /// Get the programs that tests run, and print where they are, for a PATH.
@@ -77,6 +80,7 @@ impl Job {
             Self::Lint => Ok(lint::run()),
             Self::Bench(args) => bench::run(args),
             Self::BenchRival { own } => bench::run_rival(*own).map(|()| ExitCode::SUCCESS),
+            Self::BenchGuest(args) => bench::run_guest(args).map(|()| ExitCode::SUCCESS),
             Self::Deploy => deploy::run().map(|()| ExitCode::SUCCESS),
             Self::Fuzz(args) => fuzz::run(args),
             Self::Tools => tools::run().map(|()| ExitCode::SUCCESS),

@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: the daemon measured against its budgets and against what people would use
-//! instead, by real kills on this machine.
+//! instead, by real kills on this machine, and in an emulated one for what this does not let run.
 //!
 //! Figures are shown, not asserted: they depend on the machine and on what else it does.
 
@@ -31,13 +31,14 @@ use anyhow::{Result, bail};
 use crate::source::Source;
 use crate::{cmd, compile};
 use report::Run;
+pub(crate) use rivals::emulated::{Args as GuestArgs, run as run_guest};
 pub(crate) use rivals::{Own, run as run_rival};
 use section::Section;
 
 /// How much to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Few repetitions, in some two minutes: whether all of it works
+    /// Few repetitions, in some minutes: whether all of it works
     #[arg(long)]
     quick: bool,
     /// Write docs/performance.md
@@ -61,6 +62,8 @@ struct Effort {
     storm: u32,
     /// Kills that are watched from several sides.
     watched: u32,
+    /// The same in an emulated machine, which is slow.
+    emulated: u32,
     /// Seconds of doing nothing, for each size of a node.
     idle: u64,
 }
@@ -69,12 +72,14 @@ const FULL: Effort = Effort {
     starts: 30,
     storm: 1000,
     watched: 300,
+    emulated: 300,
     idle: 60,
 };
 const QUICK: Effort = Effort {
     starts: 5,
     storm: 60,
     watched: 40,
+    emulated: 15,
     idle: 5,
 };
 
@@ -84,7 +89,7 @@ type Part = (
     fn(&compile::Built, &Effort, bool) -> Result<Vec<Section>>,
 );
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("start", |built, effort, _| {
         Ok(vec![start::measure(&built.oom_probe, effort.starts)?])
     }),
@@ -102,6 +107,10 @@ const PARTS: [Part; 7] = [
     }),
     ("rivals", |built, effort, _| {
         let section = rivals::measure(&built.oom_probe, &built.hog, effort.watched)?;
+        Ok(vec![section])
+    }),
+    ("rivals-vm", |built, effort, _| {
+        let section = rivals::emulated::measure(built, effort.emulated)?;
         Ok(vec![section])
     }),
     ("pods", |built, effort, _| {

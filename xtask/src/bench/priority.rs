@@ -17,9 +17,14 @@ pub(super) fn measuring<T: Send + 'static>(
 
 /// One sentence: whether the threads that measure run ahead.
 pub(super) fn told() -> String {
+    refused().unwrap_or_else(|| RAISED.to_owned())
+}
+
+/// One sentence where they do not.
+pub(super) fn refused() -> Option<String> {
     let raised = thread::spawn(raise).join();
     let raised = raised.unwrap_or_else(|_| Err(io::Error::other("a thread panicked")));
-    raised.map_or_else(|error| refusal(&error), |()| RAISED.to_owned())
+    raised.err().map(|error| refusal(&error))
 }
 
 const RAISED: &str = "The bench's own threads that read the log, `/metrics` and the API run at \

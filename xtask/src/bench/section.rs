@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use comfy_table::{ContentArrangement, Table, presets};
+use serde::{Deserialize, Serialize};
 
 /// One table of the report.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Section {
     title: String,
     intro: String,
@@ -71,6 +72,15 @@ impl Section {
         self.rows.push(cells.into_iter().collect());
     }
 
+    /// Puts it under another heading: where something else was measured in the same way.
+    pub(super) fn headed(self, title: String, intro: String) -> Self {
+        Self {
+            title,
+            intro,
+            ..self
+        }
+    }
+
     /// A paragraph below the table.
     pub(super) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
@@ -86,7 +96,13 @@ impl Section {
             table.add_row(row);
         }
         let notes = self.notes.join("\n");
-        format!("\n{}\n\n{table}\n{notes}\n", self.title)
+        // A table without rows would be a line of its own.
+        let table = if self.rows.is_empty() {
+            String::new()
+        } else {
+            format!("{table}\n")
+        };
+        format!("\n{}\n\n{table}{notes}\n", self.title)
     }
 
     pub(super) fn markdown(&self) -> String {

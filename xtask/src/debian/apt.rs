@@ -78,14 +78,13 @@ impl Apt {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    /// `package` and everything it depends on, as if nothing were installed.
-    pub(crate) fn closure(&self, package: &str) -> Result<Vec<String>> {
-        let text = output(self.command("apt-get").args([
-            "install",
-            "--simulate",
-            "--no-install-recommends",
-            package,
-        ]))?;
+    /// `packages` and everything they depend on, as if nothing were installed.
+    pub(crate) fn closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let text = output(
+            self.command("apt-get")
+                .args(["install", "--simulate", "--no-install-recommends"])
+                .args(packages),
+        )?;
         Ok(simulated(&text))
     }
 

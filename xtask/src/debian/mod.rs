@@ -1,7 +1,8 @@
 //! Debian's packages, read and unpacked without installing anything: kernels and QEMU for the
-//! emulated machines, programs for the tests.
+//! emulated machines, programs for the tests and the bench.
 
 mod apt;
+mod libraries;
 mod mirror;
 mod suite;
 
@@ -12,6 +13,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, bail};
 
 pub(crate) use apt::{Apt, Archive, output};
+pub(crate) use libraries::libraries;
 pub(crate) use suite::Suite;
 
 use crate::toolchain;
@@ -22,6 +24,24 @@ use crate::toolchain;
 /// # Errors
 /// There is no apt here, or it cannot get them.
 pub(crate) fn unpacked(suite: Suite, name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let names = packages.iter().map(ToString::to_string).collect();
+    got(suite, name, |_| Ok(names))
+}
+
+/// The directory that these packages and all that they depend on, the C library too, are unpacked
+/// in, under the name `name`; got once.
+///
+/// # Errors
+/// As [`unpacked`].
+pub(crate) fn unpacked_whole(suite: Suite, name: &str, packages: &[&str]) -> Result<PathBuf> {
+    got(suite, name, |apt| apt.closure(packages))
+}
+
+fn got(
+    suite: Suite,
+    name: &str,
+    packages: impl FnOnce(&Apt) -> Result<Vec<String>>,
+) -> Result<PathBuf> {
     let cache = toolchain::cache_dir()?.join("debian");
     let root = cache.join(suite.name()).join(name);
     if !root.exists() {
@@ -36,8 +56,7 @@ pub(crate) fn unpacked(suite: Suite, name: &str, packages: &[&str]) -> Result<Pa
             architecture: architecture()?,
         };
         let apt = Apt::open(&cache.join("apt").join(suite.name()), archive)?;
-        let names: Vec<_> = packages.iter().map(ToString::to_string).collect();
-        unpack(&apt.download(&names)?, &root)?;
+        unpack(&apt.download(&packages(&apt)?)?, &root)?;
     }
     Ok(root)
 }

@@ -50,6 +50,15 @@ pub(crate) fn program(name: &str, arguments: &[&str]) -> Result<PathBuf> {
     executable(&messages, name).with_context(|| format!("the build made no program {name}"))
 }
 
+/// A program of this crate.
+///
+/// # Errors
+/// As [`program`].
+pub(crate) fn xtask(name: &str) -> Result<PathBuf> {
+    let arguments = ["build", "--release", "-p", "xtask", "--bin", name];
+    program(name, &arguments)
+}
+
 /// The last program of that name in cargo's messages.
 fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     messages

@@ -35,7 +35,7 @@ impl Cache {
         if !file.exists() {
             self.fetch_kernel(image, &file).with_context(|| {
                 format!(
-                    "fetch the kernel {} (or pass --vmlinuz FILE --name NAME)",
+                    "fetch the kernel {} (vm-test takes another by --vmlinuz FILE --name NAME)",
                     image.id
                 )
             })?;
@@ -48,7 +48,7 @@ impl Cache {
         let root = self.root.join("qemu");
         if !root.exists() {
             self.fetch_qemu(&root)
-                .context("fetch QEMU (or pass --qemu PATH)")?;
+                .context("fetch QEMU (vm-test takes another by --qemu PATH)")?;
         }
         Ok(root)
     }
@@ -79,7 +79,7 @@ impl Cache {
 
     fn fetch_qemu(&self, root: &Path) -> Result<()> {
         let apt = self.apt()?;
-        debian::unpack(&apt.download(&apt.closure("qemu-system-x86")?)?, root)
+        debian::unpack(&apt.download(&apt.closure(&["qemu-system-x86"])?)?, root)
     }
 
     fn apt(&self) -> Result<&Apt> {

@@ -1,5 +1,6 @@
 //! The file system that every machine starts from: PID 1, the programs, and what to run.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub(crate) struct Contents {
     pub(crate) init: PathBuf,
     /// Static programs and the names they get in `/bin`.
     pub(crate) programs: Vec<(String, PathBuf)>,
+    /// Other files, and their absolute paths there.
+    pub(crate) files: Vec<(String, PathBuf)>,
     /// Arguments of `/bin/test`; none of them may have a line break.
     pub(crate) arguments: Vec<String>,
 }
@@ -47,8 +50,27 @@ pub(crate) fn write(contents: &Contents, to: &Path) -> Result<()> {
         .map(|a| format!("{a}\n"))
         .collect();
     archive.file("etc/test-arguments", 0o644, arguments.as_bytes())?;
+    let mut made = BTreeSet::new();
+    for (path, file) in &contents.files {
+        let relative = facts::relative(path)?;
+        for parent in parents(relative) {
+            if made.insert(parent.to_owned()) {
+                archive.directory(&parent.to_string_lossy())?;
+            }
+        }
+        archive.file(&relative.to_string_lossy(), 0o755, &read(file)?)?;
+    }
     archive.finish()?;
     Ok(())
+}
+
+/// The directories that a file lies in, outermost first.
+fn parents(relative: &Path) -> Vec<&Path> {
+    let mut parents: Vec<_> = relative.ancestors().skip(1).collect();
+    // The last is the root itself.
+    parents.pop();
+    parents.reverse();
+    parents
 }
 
 /// Writes an initramfs with these files besides: the kernel unpacks one archive after another, and a
@@ -62,10 +84,7 @@ pub(crate) fn extend(initrd: &Path, files: &[Fact<'_>], to: &Path) -> Result<()>
     let mut archive = Archive::new(BufWriter::new(file));
     for Fact { path, data } in files {
         let relative = facts::relative(path)?;
-        let mut parents: Vec<_> = relative.ancestors().skip(1).collect();
-        // The last is the root itself.
-        parents.pop();
-        for parent in parents.iter().rev() {
+        for parent in parents(relative) {
             archive.directory(&parent.to_string_lossy())?;
         }
         archive.file(&relative.to_string_lossy(), 0o600, data)?;
@@ -90,6 +109,7 @@ mod tests {
         let contents = Contents {
             init,
             programs: Vec::new(),
+            files: Vec::new(),
             arguments: Vec::new(),
         };
         write(&contents, &plain).unwrap();

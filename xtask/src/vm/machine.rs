@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::qemu::{Boot, Qemu};
+use super::qemu::{Boot, Memory, Qemu};
 
 const POLL: Duration = Duration::from_millis(50);
 
@@ -20,6 +20,7 @@ pub(crate) struct Job<'a> {
     pub(crate) kernel: &'a Path,
     pub(crate) initrd: &'a Path,
     pub(crate) cmdline: String,
+    pub(crate) memory: Memory,
     pub(crate) dir: PathBuf,
     pub(crate) timeout: Duration,
 }
@@ -83,6 +84,7 @@ fn run(qemu: &Qemu, job: &Job<'_>) -> Result<Ended> {
         kernel: job.kernel,
         initrd: job.initrd,
         cmdline: &job.cmdline,
+        memory: job.memory,
         serials: &serials,
     };
     let log = dir.join("qemu.log");

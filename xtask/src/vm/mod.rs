@@ -3,7 +3,8 @@
 //! The way of one run: [`fetch`] has the kernels and QEMU in a cache, [`build`] makes the static
 //! programs, [`initramfs`] packs them, [`machine`] boots each kernel of the [`catalogue`],
 //! [`serial`] reads what it said, [`matrix`] puts it together, [`report`] shows it. A machine whose
-//! test has left something for its next boot is started a second time, with that.
+//! test has left something for its next boot is started a second time, with that. What runs
+//! something else than the test in one machine uses [`single`].
 
 mod build;
 mod catalogue;
@@ -17,6 +18,7 @@ mod plan;
 mod qemu;
 mod report;
 mod serial;
+mod single;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -29,7 +31,8 @@ use initramfs::Contents;
 use machine::{Ended, Job};
 use matrix::{Column, Matrix};
 use plan::{Facts, Kernel, Planned};
-use qemu::Qemu;
+use qemu::{Memory, Qemu};
+pub(crate) use single::{Guest, Place};
 
 use crate::{cmd, compile};
 
@@ -121,6 +124,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             kernel,
             initrd: &initrd,
             cmdline: planned.cmdline(facts),
+            memory: Memory::Small,
             dir: root.join("run").join(&planned.name),
             timeout: Duration::from_secs(args.timeout),
         })
@@ -168,10 +172,7 @@ fn choose_qemu(given: Option<&Path>, cache: &Cache) -> Result<Qemu> {
 
 /// Builds what the options do not give.
 fn contents(args: &Args) -> Result<Contents> {
-    let init = build::program(
-        "vm-init",
-        &["build", "--release", "-p", "xtask", "--bin", "vm-init"],
-    )?;
+    let init = build::xtask("vm-init")?;
     let mut programs = args.programs.clone();
     if !args.facts {
         let given = |name: &str| args.programs.iter().any(|(given, _)| given == name);
@@ -199,6 +200,7 @@ fn contents(args: &Args) -> Result<Contents> {
     Ok(Contents {
         init,
         programs,
+        files: Vec::new(),
         arguments,
     })
 }
@@ -226,6 +228,7 @@ fn start_again(
             kernel: job.kernel,
             initrd,
             cmdline: job.cmdline.clone(),
+            memory: job.memory,
             dir: beside(&job.dir),
             timeout: job.timeout,
         })

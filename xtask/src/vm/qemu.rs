@@ -9,12 +9,30 @@ use anyhow::{Result, bail};
 use crate::cmd;
 
 const BINARY: &str = "qemu-system-x86_64";
-/// Little enough memory for a machine-wide OOM to be quick. Two nodes, a processor on each, since
-/// a cpuset or a memory policy can run out of memory only where there is more than one; the second
-/// is small, so that this is quick too.
-const MEMORY: &str = "-m 512 -smp 2 \
-    -object memory-backend-ram,id=memory0,size=384M -numa node,memdev=memory0,cpus=0 \
-    -object memory-backend-ram,id=memory1,size=128M -numa node,memdev=memory1,cpus=1";
+
+/// What a machine has of memory, for its two processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// Little enough for a machine-wide OOM to be quick. Two nodes, a processor on each, since a
+    /// cpuset or a memory policy can run out of memory only where there is more than one; the
+    /// second is small, so that this is quick too.
+    Small,
+    /// Enough for an initramfs with a compiler in it, twice while that is unpacked.
+    Large,
+}
+
+impl Memory {
+    fn arguments(self) -> &'static str {
+        match self {
+            Self::Small => {
+                "-m 512 -smp 2 \
+                 -object memory-backend-ram,id=memory0,size=384M -numa node,memdev=memory0,cpus=0 \
+                 -object memory-backend-ram,id=memory1,size=128M -numa node,memdev=memory1,cpus=1"
+            }
+            Self::Large => "-m 2048 -smp 2",
+        }
+    }
+}
 
 /// Interrupts of the serial ports. A PC's third port would share the first one's, which makes a
 /// real-time kernel, whose handlers are threads, turn it off ("nobody cared") and the port hang.
@@ -35,6 +53,7 @@ pub(crate) struct Boot<'a> {
     pub(crate) kernel: &'a Path,
     pub(crate) initrd: &'a Path,
     pub(crate) cmdline: &'a str,
+    pub(crate) memory: Memory,
     /// Files that the serial ports write to, first port first.
     pub(crate) serials: &'a [PathBuf; 3],
 }
@@ -101,7 +120,8 @@ fn unpacked(root: &Path) -> Command {
 fn arguments(boot: &Boot<'_>) -> Vec<OsString> {
     let fixed = "-M q35 -accel tcg,thread=multi -cpu max -nodefaults -no-user-config \
                  -display none -no-reboot";
-    let words = fixed.split_whitespace().chain(MEMORY.split_whitespace());
+    let memory = boot.memory.arguments().split_whitespace();
+    let words = fixed.split_whitespace().chain(memory);
     let mut arguments: Vec<OsString> = words.map(OsString::from).collect();
     for (index, (path, irq)) in boot.serials.iter().zip(SERIAL_IRQS).enumerate() {
         // A comma ends a value in QEMU's own syntax; two stand for one.
@@ -135,6 +155,7 @@ mod tests {
             kernel: Path::new("/k"),
             initrd: Path::new("/i"),
             cmdline: "",
+            memory: Memory::Small,
             serials: &serials,
         };
         let text: Vec<_> = arguments(&boot)

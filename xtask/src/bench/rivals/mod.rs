@@ -2,6 +2,7 @@
 
 mod bpftrace;
 mod counters;
+pub(super) mod emulated;
 mod kernel_log;
 mod running;
 

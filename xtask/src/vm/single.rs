@@ -1,0 +1,104 @@
+//! One machine that runs something else than the real-OOM test.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::fetch::Cache;
+use super::initramfs::{self, Contents};
+use super::machine::{self, Job};
+use super::plan::{self, Facts, Kernel, Planned};
+use super::qemu::{Memory, Qemu};
+use super::{build, choose_qemu, lock, serial, show};
+use crate::cmd;
+
+/// A kernel of the catalogue and a QEMU, to run a [`Guest`] with.
+pub(crate) struct Place {
+    planned: Planned,
+    kernel: PathBuf,
+    qemu: Qemu,
+    root: PathBuf,
+    _lock: File,
+}
+
+/// What runs in the machine as its test.
+pub(crate) struct Guest {
+    /// The name for the directory of its logs.
+    pub(crate) name: &'static str,
+    /// A program of this crate.
+    pub(crate) program: &'static str,
+    pub(crate) arguments: Vec<String>,
+    /// Programs beside it, by the names that they get in `/bin`.
+    pub(crate) programs: Vec<(String, PathBuf)>,
+    /// Other files, and their absolute paths there.
+    pub(crate) files: Vec<(String, PathBuf)>,
+    pub(crate) timeout: Duration,
+}
+
+impl Place {
+    /// Gets what is not in the cache.
+    ///
+    /// # Errors
+    /// There is no such machine in the catalogue, or no way to get its kernel or QEMU.
+    pub(crate) fn get(machine: &str) -> Result<Self> {
+        let root = cmd::target_dir().join("vm");
+        fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
+        let lock = lock(&root.join("lock"))?;
+        let planned = plan::machines(&[machine.to_owned()], &[], &[])?.pop();
+        let planned = planned.context("one name, one machine")?;
+        let mirror = std::env::var("OOM_PROBE_DEBIAN_MIRROR").ok();
+        let cache = Cache::new(root.clone(), mirror);
+        let kernel = match &planned.kernel {
+            Kernel::Package(image) => cache.kernel(image)?,
+            Kernel::File(file) => file.clone(),
+        };
+        Ok(Self {
+            planned,
+            kernel,
+            qemu: choose_qemu(None, &cache)?,
+            root,
+            _lock: lock,
+        })
+    }
+
+    /// Runs it to its end; gives all that it said, line by line.
+    ///
+    /// # Errors
+    /// It cannot be built or started, does not end in time, ends with another code than 0, or the
+    /// kernel is not what the catalogue says. All that the machine said is shown then.
+    pub(crate) fn run(&self, guest: Guest) -> Result<String> {
+        let mut programs = guest.programs;
+        programs.push(("test".to_owned(), build::xtask(guest.program)?));
+        let contents = Contents {
+            init: build::xtask("vm-init")?,
+            programs,
+            files: guest.files,
+            arguments: guest.arguments,
+        };
+        let initrd = self.root.join(format!("{}.cpio", guest.name));
+        initramfs::write(&contents, &initrd)?;
+        let job = Job {
+            kernel: &self.kernel,
+            initrd: &initrd,
+            cmdline: self.planned.cmdline(Facts::Keep),
+            memory: Memory::Large,
+            dir: self.root.join("run").join(guest.name),
+            timeout: guest.timeout,
+        };
+        let ended = machine::run_all(&self.qemu, &[job], 1).remove(0)?;
+        let said = serial::parse(&ended.serial);
+        let mut problems = self.planned.differences(&said.release, &said.facts);
+        if ended.timed_out {
+            problems.push(format!("it took more than {:?}", guest.timeout));
+        } else if said.exit != Some(0) {
+            problems.push("it did not end well".to_owned());
+        }
+        if !problems.is_empty() {
+            show(guest.name, &ended);
+            bail!("{}: {}", guest.name, problems.join("; "));
+        }
+        Ok(ended.serial)
+    }
+}
