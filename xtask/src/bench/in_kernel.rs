@@ -5,10 +5,11 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::daemon::Daemon;
-use super::kernel::{self, Program};
+use super::kernel::Program;
 use super::section::{Budget, Section};
 use super::storm::Storm;
 use super::storms::SMALL_RING;
+use super::sysctl::Sysctl;
 
 const SIGNALS: u32 = 100_000;
 
@@ -67,7 +68,7 @@ pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Sectio
          machine may be an exit to the hypervisor: so it is told apart, by kills that find the ring \
          full and wake nobody.",
     );
-    let stats = kernel::Stats::on()?;
+    let stats = Sysctl::bpf_stats()?;
     let daemon = Daemon::start(oom_probe, &[])?;
     eprintln!("bench: {SIGNALS} signals");
     signal_oneself();

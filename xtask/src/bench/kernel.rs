@@ -7,27 +7,6 @@ use std::{fs, io};
 
 use anyhow::{Context as _, Result};
 
-const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
-
-/// The kernel takes the time of every run of every BPF program until this is dropped.
-pub(super) struct Stats(String);
-
-impl Stats {
-    pub(super) fn on() -> Result<Self> {
-        let before = fs::read_to_string(SWITCH).with_context(|| format!("cannot read {SWITCH}"))?;
-        fs::write(SWITCH, "1").with_context(|| format!("cannot write {SWITCH}"))?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Stats {
-    fn drop(&mut self) {
-        if let Err(error) = fs::write(SWITCH, &self.0) {
-            eprintln!("bench: {SWITCH} is left at 1: {error}");
-        }
-    }
-}
-
 /// A program that is attached, and what it took so far.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Program {

@@ -1,5 +1,6 @@
 //! From the kernel's mark to where somebody sees it: the log, `/metrics`, `/api/v1/kills`.
 
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,7 @@ use super::priority;
 use super::section::{Budget, Section};
 use super::spread::Spread;
 use super::storm::Storm;
+use super::sysctl::Sysctl;
 
 /// Delays of the same kills on three ways.
 struct Delays {
@@ -30,6 +32,8 @@ const ALONE: [Budget; 2] = [
         text: "p99 4 ms",
     },
 ];
+/// Processes that grow at the same time.
+const TOGETHER: u32 = 8;
 const STORM: Budget = Budget {
     most: 10.0,
     text: "p99 10 ms",
@@ -43,32 +47,42 @@ pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Sectio
          every 2 ms, each on a connection of its own, and that pause is in the figures.",
     );
     let daemon = Daemon::start(oom_probe, &[])?;
-    for parallel in [1, 8] {
-        eprintln!("bench: {kills} kills, {parallel} at a time, watched");
-        let delays = watch(&daemon, hog, Storm::alone(kills, parallel))?;
-        let Delays { log, metrics, api } = delays;
-        for (what, delays) in [
-            ("log line", log),
-            ("/metrics", metrics),
-            ("/api/v1/kills", api),
-        ] {
-            let spread = Spread::of(delays).context("no kills were asked for")?;
-            let [p50, p99] = [spread.p50, spread.p99].map(|time| time.as_secs_f64() * 1e3);
-            let text = spread.to_string();
-            if parallel == 1 {
-                let [middle, late] = ALONE;
-                section.judged(&format!("to {what}: median"), text.clone(), p50, middle);
-                section.judged(&format!("to {what}: one in a hundred"), text, p99, late);
-            } else {
-                let what = format!("to {what}, {parallel} growing at a time");
-                section.judged(&what, text, p99, STORM);
+    for (what, spread) in watch(&daemon, hog, Storm::alone(kills, 1))? {
+        let [middle, late] = ALONE;
+        let text = spread.to_string();
+        let what = format!("to {what}");
+        section.judged(&format!("{what}: median"), &*text, ms(spread.p50), middle);
+        section.judged(
+            &format!("{what}: one in a hundred"),
+            text,
+            ms(spread.p99),
+            late,
+        );
+    }
+    for (what, spread) in watch(&daemon, hog, Storm::alone(kills, TOGETHER))? {
+        let what = format!("to {what}, {TOGETHER} growing at a time");
+        section.judged(&what, spread.to_string(), ms(spread.p99), STORM);
+    }
+    if fs::read_to_string("/proc/consoles").is_ok_and(|consoles| !consoles.is_empty()) {
+        let _quiet = Sysctl::quiet_console()?;
+        for (growing, parallel) in [("", 1), (", 8 growing at a time", TOGETHER)] {
+            for (what, spread) in watch(&daemon, hog, Storm::alone(kills, parallel))? {
+                let what = format!("to {what}{growing}, nothing on the console");
+                section.figure(&what, spread.to_string());
             }
         }
+        section.note(
+            "After the mark the kernel tells of each kill on its console, and a serial one keeps a \
+             CPU from everything else until the last letter is out. Nothing on the console: with \
+             `kernel.printk` at 1.",
+        );
     }
     Ok(section)
 }
 
-fn watch(daemon: &Daemon, hog: &Path, storm: Storm) -> Result<Delays> {
+/// How long it takes to see a kill, on each way.
+fn watch(daemon: &Daemon, hog: &Path, storm: Storm) -> Result<[(&'static str, Spread); 3]> {
+    eprintln!("bench: {} kills, watched", storm.kills());
     let (wanted, within) = (storm.kills() as usize, storm.patience());
     let metrics = poll::Metrics::new(daemon.address)?;
     let api = poll::Api::new(daemon.address)?;
@@ -78,7 +92,17 @@ fn watch(daemon: &Daemon, hog: &Path, storm: Storm) -> Result<Delays> {
     let metrics = metrics.join().map_err(|_| anyhow!("a poller panicked"))??;
     let api = api.join().map_err(|_| anyhow!("a poller panicked"))??;
     let log = daemon.log.take(wanted, within)?;
-    Ok(delays(&log, &metrics, &api))
+    let Delays { log, metrics, api } = delays(&log, &metrics, &api);
+    let spread = |delays| Spread::of(delays).context("no kills were asked for");
+    Ok([
+        ("log line", spread(log)?),
+        ("/metrics", spread(metrics)?),
+        ("/api/v1/kills", spread(api)?),
+    ])
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// The API and the log give each kill's time; the metrics show them in the same order. Somebody

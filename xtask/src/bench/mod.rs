@@ -22,6 +22,7 @@ mod spread;
 mod start;
 mod storm;
 mod storms;
+mod sysctl;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
