@@ -1,9 +1,10 @@
 //! Whether the hook on signals has seen every signal: only then does a mark without one say that
 //! its task was dying anyway.
 
-use std::fs;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 
 use oom_probe_common::ledger::Count;
 
@@ -17,8 +18,14 @@ const DOUBT_NS: u64 = 1_000_000_000;
 /// Watches over the hook on signals.
 pub struct SignalWitness {
     /// Its program; none where the hook is not attached.
-    program: Option<OwnedFd>,
+    program: Option<Program>,
     lapses: Lapses,
+}
+
+struct Program {
+    _fd: OwnedFd,
+    /// What the kernel says of it, kept open: it is asked before each kill is told.
+    info: io::Result<File>,
 }
 
 /// What the hook has lost, and until when that matters.
@@ -34,7 +41,10 @@ impl SignalWitness {
     #[must_use]
     pub fn new(program: Option<OwnedFd>, earlier: &Checkpoint) -> Self {
         Self {
-            program,
+            program: program.map(|fd| Program {
+                info: File::open(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())),
+                _fd: fd,
+            }),
             lapses: Lapses {
                 dropped: earlier.dropped_signals,
                 misses: earlier.misses,
@@ -53,7 +63,7 @@ impl SignalWitness {
     /// Asks the kernel how often it did not run the hook. `now_ns` is boot time.
     pub fn look(&mut self, now_ns: u64) {
         // Kernels before 5.12 do not count them, and have no other way to miss.
-        if let Some(misses) = self.program.as_ref().and_then(|fd| misses(fd).ok()) {
+        if let Some(misses) = self.program.as_ref().and_then(Program::misses) {
             self.lapses.missed(misses, now_ns);
         }
     }
@@ -91,12 +101,16 @@ impl Lapses {
     }
 }
 
-/// How often the kernel did not run a program since it was running already on that CPU
-/// (kernel/trace/bpf_trace.c `__bpf_trace_run`): on real-time kernels a program can be preempted
-/// by a task that sends a signal itself.
-fn misses(program: &OwnedFd) -> io::Result<u64> {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
-    parse_misses(&info).ok_or_else(|| io::Error::other("no recursion_misses"))
+impl Program {
+    /// How often the kernel did not run it since it was running already on that CPU
+    /// (kernel/trace/bpf_trace.c `__bpf_trace_run`): on real-time kernels a program can be preempted
+    /// by a task that sends a signal itself.
+    fn misses(&self) -> Option<u64> {
+        // Twice what there is, and from the beginning each time: the kernel writes it anew.
+        let mut info = [0; 1024];
+        let len = self.info.as_ref().ok()?.read_at(&mut info, 0).ok()?;
+        parse_misses(std::str::from_utf8(&info[..len]).ok()?)
+    }
 }
 
 fn parse_misses(fdinfo: &str) -> Option<u64> {
@@ -124,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_dropped_signal_casts_doubt_on_marks_around_it() {
-        let file = fs::File::open("/proc/self/status").unwrap();
+        let file = File::open("/proc/self/status").unwrap();
         let mut witness = SignalWitness::new(Some(file.into()), &Checkpoint::default());
         let second = 1_000_000_000;
         for (time, dropped, now, expected) in [
