@@ -13,12 +13,12 @@ use crate::world::{Running, World};
 const AT_ONCE: usize = 8;
 const LIMIT: u64 = 6 << 20;
 
-/// Children of one parent, a few at a time: more would only wait for each other's end. Where programs are read from a disk they would wait for
-/// that in a cgroup so full.
+/// Children of one parent, a few at a time: more would only wait for each other's end. Where programs
+/// are read from a disk they would wait for that in a cgroup so full.
 pub(crate) fn storm(world: &World) -> String {
     let count = 300;
     let mut case = Case::begin(world);
-    let cgroup = world.limited("storm", 2 * LIMIT);
+    let cgroup = world.limited("storm", LIMIT);
     let children = count.to_string();
     let hog = world.hog(&[
         "--oom-score-adj",
@@ -31,7 +31,7 @@ pub(crate) fn storm(world: &World) -> String {
         "--interval",
         "0",
         "--step",
-        "512K",
+        "4M",
     ]);
     let running = Running::start(&cgroup, hog);
     let ended = thread::scope(|scope| {
