@@ -79,10 +79,40 @@ struct Tally {
     skipped: u32,
 }
 
-/// Runs the scenarios whose name contains one of the filters, each so many times; without filters all.
-pub(crate) fn run(filters: &[String], times: usize) -> ExitCode {
-    let chosen: Vec<&Scenario> = scenarios::ALL
-        .iter()
+/// Which scenarios are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
+    Kills,
+    Daemon,
+    All,
+}
+
+impl Set {
+    /// The set of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "kills" => Some(Self::Kills),
+            "daemon" => Some(Self::Daemon),
+            "all" => Some(Self::All),
+            _ => None,
+        }
+    }
+
+    fn scenarios(self) -> impl Iterator<Item = &'static Scenario> {
+        let (kills, daemon): (&[Scenario], &[Scenario]) = match self {
+            Self::Kills => (scenarios::KILLS, &[]),
+            Self::Daemon => (&[], scenarios::DAEMON),
+            Self::All => (scenarios::KILLS, scenarios::DAEMON),
+        };
+        kills.iter().chain(daemon)
+    }
+}
+
+/// Runs the scenarios of the set whose name contains one of the filters, each so many times; without
+/// filters the whole set.
+pub(crate) fn run(set: Set, filters: &[String], times: usize) -> ExitCode {
+    let chosen: Vec<&Scenario> = set
+        .scenarios()
         .filter(|scenario| {
             filters.is_empty()
                 || filters
@@ -116,7 +146,7 @@ pub(crate) fn run(filters: &[String], times: usize) -> ExitCode {
     println!(
         "\ntest result: {word}. {passed} passed; {failed} failed; {skipped} ignored; 0 measured; \
          {} filtered out; finished in {:.2}s",
-        scenarios::ALL.len() - chosen.len() / times.max(1),
+        Set::All.scenarios().count() - chosen.len() / times.max(1),
         began.elapsed().as_secs_f64()
     );
     ExitCode::from(u8::from(failed > 0))

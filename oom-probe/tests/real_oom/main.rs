@@ -6,7 +6,7 @@
 //!
 //! Programs come from `OOM_PROBE_BIN` and `HOG_BIN`, else from the directory above this test's own;
 //! `OOM_PROBE_VM` names the emulated machine. Arguments are parts of the names of scenarios to run;
-//! `--repeat=N` runs each of them that many times.
+//! `--repeat=N` runs each of them that many times, `--set=kills` and `--set=daemon` only that half.
 
 #[expect(
     dead_code,
@@ -37,6 +37,8 @@ mod world;
 
 use std::process::ExitCode;
 
+use harness::Set;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [first, rest @ ..] = &arguments[..]
@@ -44,11 +46,13 @@ fn main() -> ExitCode {
     {
         return container::be_shell(rest);
     }
-    let times = arguments
-        .iter()
-        .find_map(|argument| argument.strip_prefix("--repeat="));
-    let times = times.map_or(1, |times| times.parse().expect("--repeat=N"));
+    let option = |name: &str| {
+        let mut values = arguments.iter().filter_map(|word| word.strip_prefix(name));
+        values.next()
+    };
+    let times = option("--repeat=").map_or(1, |times| times.parse().expect("--repeat=N"));
+    let set = option("--set=").map_or(Set::All, |set| Set::named(set).expect("--set=kills"));
     let is_filter = |argument: &&String| !argument.starts_with('-');
     let filters: Vec<String> = arguments.iter().filter(is_filter).cloned().collect();
-    harness::run(&filters, times)
+    harness::run(set, &filters, times)
 }

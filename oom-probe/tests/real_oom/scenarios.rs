@@ -46,8 +46,9 @@ const fn with(name: &'static str, needs: &'static [Need], run: Run) -> Scenario 
     Scenario { name, needs, run }
 }
 
-/// Every scenario.
-pub(crate) const ALL: &[Scenario] = &[
+/// Real kills of every shape, on every kernel: what `cargo xtask vm-test` runs unless it is asked for
+/// more.
+pub(crate) const KILLS: &[Scenario] = &[
     any("rung", rung::rung),
     any("single", single::single),
     any("child of a surviving parent", single::child),
@@ -80,6 +81,13 @@ pub(crate) const ALL: &[Scenario] = &[
         &[OwnMachine, TwoNodes],
         machine::cpuset_bound,
     ),
+    any("hidden kill", rung::hidden_kill),
+    any("plain tracepoint", lowest::plain_tracepoint),
+    any("log and API agree", rung::log_and_api_agree),
+];
+
+/// The daemon and the node around it: pods, restarts, rights, outages.
+pub(crate) const DAEMON: &[Scenario] = &[
     once("pods of every kind", pods::kinds),
     once("pods that change", pods::changes),
     once("pods without API server", pods::away),
@@ -97,9 +105,6 @@ pub(crate) const ALL: &[Scenario] = &[
     once("picture of the dashboard", dashboard::picture),
     once("sample of the README", sample::sample),
     any("exposition", rung::exposition),
-    any("log and API agree", rung::log_and_api_agree),
-    any("hidden kill", rung::hidden_kill),
-    any("plain tracepoint", lowest::plain_tracepoint),
     any("pins: killed for 3 s", pins::outage::killed),
     any("pins: stopped for 3 s", pins::outage::stopped),
     any("pins: ten restarts in a storm", pins::outage::ten_restarts),
