@@ -28,7 +28,7 @@ pub(crate) struct Args {
     filter: Option<String>,
 }
 
-/// The defaults of `cargo xtask vm-test`.
+/// The options of `cargo xtask vm-test`.
 #[derive(Debug, Parser)]
 struct Matrix {
     #[command(flatten)]
@@ -190,7 +190,7 @@ fn real_oom(built: &Built, path: &OsStr, filter: Option<&str>) -> Outcome {
 }
 
 fn emulated(built: &Built) -> Outcome {
-    let Matrix { mut args } = Matrix::parse_from(["vm-test"]);
+    let Matrix { mut args } = Matrix::parse_from(["vm-test", "--set", "all"]);
     args.programs = vec![
         ("oom-probe".into(), built.oom_probe.clone()),
         ("hog".into(), built.hog.clone()),

@@ -188,6 +188,13 @@ pub(crate) const MACHINES: [Machine; 7] = [
     },
 ];
 
+/// What PID 1 must report on every machine.
+const EVERYWHERE: (&str, &str) = ("processors", "2");
+
+/// Machines that take longest: the first also runs what no kernel does differently, and a real-time
+/// kernel, whose interrupt handlers are threads, switches tasks most.
+pub(super) const LONGEST: [&str; 2] = ["6.1", "6.1-rt"];
+
 impl Machine {
     /// What differs between this machine as it should be and what PID 1 reported, one line each.
     pub(crate) fn differences(&self, release: &str, facts: &[(String, String)]) -> Vec<String> {
@@ -198,7 +205,7 @@ impl Machine {
                 "kernel release is {release:?}, expected {prefix}…{part}…"
             ));
         }
-        for (key, expected) in self.facts {
+        for (key, expected) in self.facts.iter().chain([&EVERYWHERE]) {
             let value = facts
                 .iter()
                 .find(|(k, _)| k == key)
@@ -256,6 +263,12 @@ mod tests {
         for (i, machine) in MACHINES.iter().enumerate() {
             assert!(MACHINES[..i].iter().all(|other| other.name != machine.name));
         }
+        for long in LONGEST {
+            assert!(
+                MACHINES.iter().any(|machine| machine.name == long),
+                "{long}"
+            );
+        }
     }
 
     #[test]
@@ -270,6 +283,7 @@ mod tests {
             ("mark_victim", "hidden"),
             ("lockdown", "confidentiality"),
             ("cgroup", "v2"),
+            ("processors", "2"),
         ]);
         let release = "6.12.117+deb12-cloud-amd64";
         assert_eq!(lockdown.differences(release, &right), Vec::<String>::new());
@@ -280,6 +294,7 @@ mod tests {
                 "mark_victim is not told, expected hidden",
                 "lockdown is none, expected confidentiality",
                 "cgroup is not told, expected v2",
+                "processors is not told, expected 2",
             ]
         );
     }

@@ -23,6 +23,8 @@ pub(crate) struct Job<'a> {
     pub(crate) memory: Memory,
     pub(crate) dir: PathBuf,
     pub(crate) timeout: Duration,
+    /// The lowest are started first.
+    pub(crate) rank: usize,
 }
 
 /// How a machine ended. QEMU's exit status is left out: it says nothing about the guest.
@@ -42,12 +44,13 @@ pub(crate) struct Ended {
 
 /// Runs every job, `at_once` at a time, and gives the results in the jobs' order.
 pub(crate) fn run_all(qemu: &Qemu, jobs: &[Job<'_>], at_once: usize) -> Vec<Result<Ended>> {
+    let mut order: Vec<(usize, &Job<'_>)> = jobs.iter().enumerate().collect();
+    order.sort_by_key(|(_, job)| job.rank);
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut done = Vec::new();
         loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = jobs.get(index) else {
+            let Some(&(index, job)) = order.get(next.fetch_add(1, Ordering::Relaxed)) else {
                 return done;
             };
             let ended = run(qemu, job);

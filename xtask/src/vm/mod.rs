@@ -6,6 +6,7 @@
 //! test has left something for its next boot is started a second time, with that. What runs
 //! something else than the test in one machine uses [`single`].
 
+mod args;
 mod build;
 mod catalogue;
 mod cpio;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+pub(crate) use args::Args;
 use fetch::Cache;
 use initramfs::Contents;
 use machine::{Ended, Job};
@@ -35,62 +37,6 @@ use qemu::{Memory, Qemu};
 pub(crate) use single::{Guest, Place};
 
 use crate::{cmd, compile};
-
-/// Options of `cargo xtask vm-test`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// Kernel to run, of the catalogue or of those given by --vmlinuz; repeatable [default: all]
-    #[arg(long = "kernel", value_name = "NAME")]
-    pub(crate) kernels: Vec<String>,
-
-    /// Own kernel image, under the --name that goes with it, beside or instead of the catalogue's
-    #[arg(long, value_name = "FILE", requires = "names")]
-    pub(crate) vmlinuz: Vec<PathBuf>,
-
-    /// Name of the kernel image given by --vmlinuz
-    #[arg(long = "name", value_name = "NAME", requires = "vmlinuz")]
-    pub(crate) names: Vec<String>,
-
-    /// QEMU to use: a program, or a directory that has one [default: that on PATH, else Debian's]
-    #[arg(long, value_name = "PATH")]
-    pub(crate) qemu: Option<PathBuf>,
-
-    /// Debian mirror to fetch packages from [default: the one this machine's apt uses]
-    #[arg(long, value_name = "URL", env = "OOM_PROBE_DEBIAN_MIRROR")]
-    pub(crate) mirror: Option<String>,
-
-    /// Machines that run at the same time
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) jobs: u16,
-
-    /// Seconds that one machine may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
-    pub(crate) timeout: u64,
-
-    /// Rewrite the matrix in docs/compatibility.md; only after a whole run that went right
-    #[arg(long, conflicts_with_all = ["kernels", "filters", "facts"])]
-    pub(crate) report: bool,
-
-    /// Run no test but record each kernel's BTF and tracepoint formats below target/vm/facts
-    #[arg(long)]
-    pub(crate) facts: bool,
-
-    /// Program to put into the machines as /bin/NAME, instead of building it
-    #[arg(long = "bin", value_name = "NAME=PATH", value_parser = plan::program)]
-    pub(crate) programs: Vec<(String, PathBuf)>,
-
-    /// Static test program to run, instead of building oom-probe's real_oom test
-    #[arg(long, value_name = "PATH")]
-    pub(crate) test_bin: Option<PathBuf>,
-
-    /// Run each scenario that many times on each machine
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) repeat: u16,
-
-    /// Arguments for the test: names of the scenarios to run
-    #[arg(last = true, value_name = "FILTER")]
-    pub(crate) filters: Vec<String>,
-}
 
 /// Runs the matrix.
 ///
@@ -127,13 +73,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             memory: Memory::Small,
             dir: root.join("run").join(&planned.name),
             timeout: Duration::from_secs(args.timeout),
+            rank: planned.rank(),
         })
         .collect();
-    let ended = machine::run_all(&qemu, &jobs, usize::from(args.jobs));
+    let ended = machine::run_all(&qemu, &jobs, args.at_once());
     if facts == Facts::Send {
         return record(&planned, ended, &root.join("facts"));
     }
-    let second = start_again(&qemu, &jobs, &ended, usize::from(args.jobs))?;
+    let second = start_again(&qemu, &jobs, &ended, args.at_once())?;
     let columns = planned
         .iter()
         .zip(ended.into_iter().zip(second))
@@ -193,15 +140,11 @@ fn contents(args: &Args) -> Result<Contents> {
         };
         programs.push(("test".to_owned(), test));
     }
-    let mut arguments = args.filters.clone();
-    if args.repeat > 1 {
-        arguments.push(format!("--repeat={}", args.repeat));
-    }
     Ok(Contents {
         init,
         programs,
         files: Vec::new(),
-        arguments,
+        arguments: args.of_test(),
     })
 }
 
@@ -231,6 +174,7 @@ fn start_again(
             memory: job.memory,
             dir: beside(&job.dir),
             timeout: job.timeout,
+            rank: job.rank,
         })
         .collect();
     let mut results: Vec<_> = jobs.iter().map(|_| None).collect();
@@ -319,48 +263,4 @@ fn record(planned: &[Planned], ended: Vec<Result<Ended>>, root: &Path) -> Result
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::{CommandFactory as _, Parser};
-
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Cli {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn parse(line: &str) -> Result<Args, clap::Error> {
-        Cli::try_parse_from(line.split(' ')).map(|cli| cli.args)
-    }
-
-    #[test]
-    fn the_options_are_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_whole_run_is_the_default_and_filters_come_last() {
-        let args = parse("vm-test").unwrap();
-        assert_eq!((args.jobs, args.timeout, args.kernels.len()), (2, 900, 0));
-        assert_eq!(args.repeat, 1);
-        let args = parse("vm-test --kernel 6.1 --kernel 5.10 -- single storm").unwrap();
-        assert_eq!(args.kernels, ["6.1", "5.10"]);
-        assert_eq!(args.filters, ["single", "storm"]);
-    }
-
-    #[test]
-    fn only_a_whole_run_may_be_reported() {
-        assert!(parse("vm-test --report").is_ok());
-        assert!(parse("vm-test --report --vmlinuz /k --name 5.10").is_ok());
-        for part in ["--kernel 6.1", "--facts", "-- single"] {
-            assert!(
-                parse(&format!("vm-test --report {part}")).is_err(),
-                "{part}"
-            );
-        }
-    }
 }

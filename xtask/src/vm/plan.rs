@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use super::catalogue::{Image, MACHINES, Machine};
+use super::catalogue::{Image, LONGEST, MACHINES, Machine};
 
 /// Where a machine's kernel comes from.
 #[derive(Debug)]
@@ -37,6 +37,12 @@ impl Planned {
             words.push("oomprobe.facts=1".to_owned());
         }
         words.join(" ")
+    }
+
+    /// When it is started: a machine that takes long shall not be the last to begin.
+    pub(crate) fn rank(&self) -> usize {
+        let place = LONGEST.iter().position(|name| *name == self.name);
+        place.unwrap_or(LONGEST.len())
     }
 
     /// What differs between the machine and the catalogue's entry for it.

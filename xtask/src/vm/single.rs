@@ -86,6 +86,7 @@ impl Place {
             memory: Memory::Large,
             dir: self.root.join("run").join(guest.name),
             timeout: guest.timeout,
+            rank: 0,
         };
         let ended = machine::run_all(&self.qemu, &[job], 1).remove(0)?;
         let said = serial::parse(&ended.serial);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 
-use crate::send;
+use crate::{processors, send};
 
 const MARK_VICTIM: &str = "/sys/kernel/tracing/events/oom/mark_victim/format";
 
@@ -23,7 +23,7 @@ const FILES: [&str; 11] = [
 ];
 
 /// Short values, told in this order.
-pub(crate) fn short(version: crate::Version) -> [(&'static str, String); 5] {
+pub(crate) fn short(version: crate::Version) -> [(&'static str, String); 6] {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
     let cgroup = match version {
@@ -44,6 +44,7 @@ pub(crate) fn short(version: crate::Version) -> [(&'static str, String); 5] {
             "mark_victim",
             fs::read_to_string(MARK_VICTIM).map_or("hidden".to_owned(), |f| form(&f)),
         ),
+        ("processors", processors::running().to_string()),
         (
             "cgroup",
             if mounted {

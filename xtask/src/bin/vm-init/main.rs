@@ -1,5 +1,5 @@
-//! PID 1 of the machines that `cargo xtask vm-test` boots: makes the kernel's file systems
-//! reachable, tells what kernel this is, runs the test, tells its exit code, and powers off.
+//! PID 1 of the machines that `cargo xtask vm-test` boots: starts the other processors, makes the
+//! kernel's file systems reachable, tells what kernel this is, runs the test, tells its exit code, and powers off.
 //!
 //! It talks on the second serial port, one `vm-init: key=value` line each. Its last line is
 //! `vm-init: exit=CODE`; without that line the machine counts as failed. What the test leaves below
@@ -9,6 +9,7 @@ mod cgroups;
 mod facts;
 mod mounts;
 mod process;
+mod processors;
 mod send;
 mod serial;
 
@@ -46,7 +47,8 @@ fn main() {
 fn run(port: &mut fs::File) -> Result<i32, String> {
     let cmdline = fs::read_to_string("/proc/cmdline").map_err(|e| format!("/proc/cmdline: {e}"))?;
     let version = Version::from_cmdline(&cmdline);
-    let mut notes = mounts::rest();
+    let mut notes = processors::start();
+    notes.extend(mounts::rest());
     notes.extend(cgroups::mount_all(version));
     notes.extend(process::loopback_up().err());
     for (key, value) in facts::short(version) {
