@@ -35,32 +35,30 @@ pub(crate) enum Need {
     TwoNodes,
     /// A machine that is not emulated: for what takes long, or a pace that emulation does not keep.
     NativeOnly,
-    /// What no kernel does differently: natively, and with cgroup v2 on one emulated machine.
-    OneMachine,
+    /// What no kernel does differently: natively, and on this emulated machine.
+    OneMachine(&'static str),
 }
 
 impl Need {
     /// Why the scenario cannot run here.
-    fn missing(self, world: &World) -> Option<&'static str> {
+    fn missing(self, world: &World) -> Option<String> {
         let (there, reason) = match self {
             Self::V2 => (world.is_v2(), "the memory controller is cgroup v1's"),
             Self::OwnMachine => (world.vm.is_some(), "only in an emulated machine"),
-            Self::OneMachine => (
-                world.vm.as_deref().is_none_or(|name| name == USUAL_MACHINE),
-                "no matter of the kernel: natively and on 6.1",
-            ),
+            Self::OneMachine(machine) => {
+                let here = world.vm.as_deref().is_none_or(|name| name == machine);
+                let reason = format!("no matter of the kernel: natively and on {machine}");
+                return (!here).then_some(reason);
+            }
             Self::NativeOnly => (world.vm.is_none(), "left to machines that are not emulated"),
             Self::TwoNodes => (
                 std::path::Path::new("/sys/devices/system/node/node1").exists(),
                 "one memory node",
             ),
         };
-        (!there).then_some(reason)
+        (!there).then(|| reason.to_owned())
     }
 }
-
-/// The emulated machine that runs everything.
-const USUAL_MACHINE: &str = "6.1";
 
 /// How a scenario came out.
 enum Verdict {
@@ -172,7 +170,7 @@ fn run_in(world: &Arc<World>, chosen: &[&Scenario], tally: &mut Tally) {
         let missing = scenario.needs.iter().find_map(|need| need.missing(world));
         let verdict = match (hung, missing) {
             (Some(name), _) => Verdict::Failed(format!("not run: {name} did not end")),
-            (None, Some(reason)) => Verdict::Skipped(reason.to_owned()),
+            (None, Some(reason)) => Verdict::Skipped(reason),
             (None, None) => within(LIMIT, world, scenario.run, &panicked).unwrap_or_else(|| {
                 hung = Some(scenario.name);
                 println!("--- {} did not end ---\n{}", scenario.name, hung::threads());

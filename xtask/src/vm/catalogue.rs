@@ -191,7 +191,7 @@ pub(crate) const MACHINES: [Machine; 7] = [
 /// What PID 1 must report on every machine.
 const EVERYWHERE: (&str, &str) = ("processors", "2");
 
-/// Machines that take longest: the first also runs what no kernel does differently, and a real-time
+/// Machines that take longest: the first also runs most of what no kernel does differently, and a real-time
 /// kernel, whose interrupt handlers are threads, switches tasks most.
 pub(super) const LONGEST: [&str; 2] = ["6.1", "6.1-rt"];
 
