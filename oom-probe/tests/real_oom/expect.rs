@@ -1,6 +1,8 @@
 //! What a kill record has to say, field by field.
 
 use hog::cgroup::Cgroup;
+use std::fs;
+
 use oom_probe::kill::{Kill, Record};
 use oom_probe::labels::{Cause, Constraint, Limit, LimitSource, Role, VictimKind};
 
@@ -13,9 +15,6 @@ const CHARGED_AHEAD: u64 = 64 * 4096;
 /// 64 pages (mm/memory.c `TASK_RSS_EVENTS_THRESH`, until 6.2), or 32 for each CPU
 /// (lib/percpu_counter.c), which newer kernels (7.2) add up for the log (`get_mm_counter_sum`).
 const COUNTED_APART: u64 = 64 * 4096;
-/// A victim that is not the trigger itself runs on until it sees the signal, and maps more pages
-/// between its mark and its log line: a few runs of 16 of its program (mm/memory.c `do_fault_around`).
-const MAPPED_MEANWHILE: u64 = 1 << 20;
 
 /// A cgroup as it was, for after it is gone.
 #[derive(Clone, Debug)]
@@ -225,7 +224,10 @@ fn check_sizes(case: &mut Case<'_>, kill: &Kill, told: &str) {
         (victim.shmem_rss_bytes, line.shmem),
     ];
     let itself = kill.trigger.as_ref().map(|trigger| trigger.pid) == Some(victim.pid);
-    let meanwhile = if itself { 0 } else { MAPPED_MEANWHILE };
+    // A victim that is not the trigger itself runs on until it sees the signal, and maps more of its
+    // program between its mark and its log line (mm/memory.c `do_fault_around`), at most all of it.
+    let program = || fs::metadata(&case.world.programs().hog).unwrap().len();
+    let meanwhile = if itself { 0 } else { program() };
     let mut total = (0, 0);
     for (size, logged) in sizes {
         let size = size.unwrap_or_else(|| panic!("no size: {told}"));

@@ -15,6 +15,9 @@ use crate::{cmd, containers, image, lint, toolchain, tools, vm};
 /// The tests that make real OOM kills: they need root, and the first one the built programs.
 const REAL: [&str; 4] = ["real_oom", "real_kills", "scenarios", "drill_local"];
 
+/// Packages that are no part of what is shipped or of its tests.
+const TOOLS: [&str; 2] = ["xtask", "vm-init"];
+
 /// What to leave out.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -41,6 +44,12 @@ struct Matrix {
 /// The workspace cannot be read.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let others = test_targets(&workspace_metadata()?);
+    let machines = machines_left_out(args);
+    let compiled = if machines.is_none() && cfg!(target_arch = "x86_64") {
+        Compiled::ForMachines
+    } else {
+        Compiled::Here
+    };
     let filter = args.filter.as_deref();
     let mut report = Report::default();
 
@@ -53,15 +62,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         lint::steps(&mut report);
     }
     let path = tools::path();
-    report.step("unit tests", || tests(unit_tests(&others, &path), filter));
+    report.step("unit tests", || {
+        tests(unit_tests(compiled, &others, &path), filter)
+    });
+    report.step("unit tests of xtask", || {
+        let mut cargo = Compiled::Here.test();
+        cargo.args(TOOLS.iter().flat_map(|name| ["--package", name]));
+        tests(cargo, filter)
+    });
     report.step("doc tests", || {
-        let mut cargo = cmd::cargo();
-        cargo.args(["test", "--locked", "--no-fail-fast", "--doc"]);
+        let mut cargo = without_tools(compiled);
+        cargo.arg("--doc");
         tests(cargo, filter)
     });
 
     let real = real_oom_left_out(args);
-    let machines = machines_left_out(args);
     let mut built = None;
     if real.is_none() || machines.is_none() {
         report.step("build", || {
@@ -80,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         (None, Some(built)) => job(built),
     };
     report.step("real OOM kills", || {
-        run(real, &|built| real_oom(built, &path, filter))
+        run(real, &|built| real_oom(compiled, built, &path, filter))
     });
     report.step("containers", || {
         run(real, &|built| containers::outcome(built, filter))
@@ -127,17 +142,39 @@ fn test_targets(metadata: &serde_json::Value) -> Vec<String> {
         .collect()
 }
 
-fn unit_tests(others: &[String], path: &OsStr) -> Command {
-    let mut cargo = cmd::cargo();
+/// What tests are compiled for.
+#[derive(Clone, Copy)]
+enum Compiled {
+    Here,
+    /// As the test that runs in the machines is: static, with all its dependencies. So these are
+    /// compiled once for both.
+    ForMachines,
+}
+
+impl Compiled {
+    fn test(self) -> Command {
+        let mut cargo = cmd::cargo();
+        cargo.arg("test");
+        if let Self::ForMachines = self {
+            vm::for_machines(&mut cargo);
+        }
+        cargo.args(["--locked", "--no-fail-fast"]);
+        cargo
+    }
+}
+
+/// `cargo test` for all but the tools, which are compiled here already: this is one of them.
+fn without_tools(compiled: Compiled) -> Command {
+    let mut cargo = compiled.test();
+    cargo.args(["--workspace", "--exclude", "oom-probe-ebpf"]);
+    cargo.args(TOOLS.iter().flat_map(|name| ["--exclude", name]));
+    cargo
+}
+
+fn unit_tests(compiled: Compiled, others: &[String], path: &OsStr) -> Command {
+    let mut cargo = without_tools(compiled);
     cargo.env("PATH", path);
-    cargo.args([
-        "test",
-        "--locked",
-        "--no-fail-fast",
-        "--lib",
-        "--bins",
-        "--examples",
-    ]);
+    cargo.args(["--lib", "--bins", "--examples"]);
     for name in others {
         cargo.args(["--test", name]);
     }
@@ -178,10 +215,9 @@ fn machines_left_out(args: &Args) -> Option<&'static str> {
     missing.then_some("their kernels come as packages of Debian, and there is no apt-get")
 }
 
-fn real_oom(built: &Built, path: &OsStr, filter: Option<&str>) -> Outcome {
-    let mut cargo = cmd::cargo();
+fn real_oom(compiled: Compiled, built: &Built, path: &OsStr, filter: Option<&str>) -> Outcome {
+    let mut cargo = without_tools(compiled);
     cargo
-        .args(["test", "--locked", "--no-fail-fast"])
         .args(REAL.iter().flat_map(|name| ["--test", name]))
         .env("OOM_PROBE_BIN", &built.oom_probe)
         .env("HOG_BIN", &built.hog)

@@ -1,15 +1,14 @@
 //! Builds the static programs that run inside the machines.
 
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use crate::cmd;
 
-/// The machines are x86-64, whatever builds for them. Named explicitly, so that the flags below do
-/// not reach build scripts and procedural macros.
+/// The machines are x86-64, whatever builds for them.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Static, since a machine has no libraries, and without what only a debugger reads: each byte is
@@ -28,21 +27,24 @@ struct Target {
     name: String,
 }
 
+/// Lets a cargo command, of which the subcommand is there, build for the machines. The target is named even where it is this machine's, so that the
+/// flags do not reach build scripts and procedural macros.
+pub(crate) fn for_machines(cargo: &mut Command) {
+    cargo
+        .args(["--target", TARGET])
+        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"));
+}
+
 /// Runs cargo with `arguments` and gives the static program made from the target `name`.
 ///
 /// # Errors
 /// The build fails, or makes no program of that name.
 pub(crate) fn program(name: &str, arguments: &[&str]) -> Result<PathBuf> {
     let mut command = cmd::cargo();
+    command.args(arguments);
+    for_machines(&mut command);
     command
-        .args(arguments)
-        .args([
-            "--target",
-            TARGET,
-            "--message-format",
-            "json-render-diagnostics",
-        ])
-        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
+        .args(["--message-format", "json-render-diagnostics"])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
     eprintln!("$ {}", cmd::shown(&command));
@@ -54,13 +56,12 @@ pub(crate) fn program(name: &str, arguments: &[&str]) -> Result<PathBuf> {
     executable(&messages, name).with_context(|| format!("the build made no program {name}"))
 }
 
-/// A program of this crate.
+/// The program of a package of that name.
 ///
 /// # Errors
 /// As [`program`].
-pub(crate) fn xtask(name: &str) -> Result<PathBuf> {
-    let arguments = ["build", "--release", "-p", "xtask", "--bin", name];
-    program(name, &arguments)
+pub(crate) fn package(name: &str) -> Result<PathBuf> {
+    program(name, &["build", "--release", "--package", name])
 }
 
 /// The last program of that name in cargo's messages.

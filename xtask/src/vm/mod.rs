@@ -28,6 +28,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 pub(crate) use args::Args;
+pub(crate) use build::for_machines;
 use fetch::Cache;
 use initramfs::Contents;
 use machine::{Ended, Job};
@@ -119,7 +120,7 @@ fn choose_qemu(given: Option<&Path>, cache: &Cache) -> Result<Qemu> {
 
 /// Builds what the options do not give.
 fn contents(args: &Args) -> Result<Contents> {
-    let init = build::xtask("vm-init")?;
+    let init = build::package("vm-init")?;
     let mut programs = args.programs.clone();
     if !args.facts {
         let given = |name: &str| args.programs.iter().any(|(given, _)| given == name);

@@ -70,9 +70,9 @@ impl Place {
     /// kernel is not what the catalogue says. All that the machine said is shown then.
     pub(crate) fn run(&self, guest: Guest) -> Result<String> {
         let mut programs = guest.programs;
-        programs.push(("test".to_owned(), build::xtask(guest.program)?));
+        programs.push(("test".to_owned(), build::package(guest.program)?));
         let contents = Contents {
-            init: build::xtask("vm-init")?,
+            init: build::package("vm-init")?,
             programs,
             files: guest.files,
             arguments: guest.arguments,
