@@ -1,8 +1,8 @@
 //! What a kill record has to say, field by field.
 
-use hog::cgroup::Cgroup;
 use std::fs;
 
+use hog::cgroup::Cgroup;
 use oom_probe::kill::{Kill, Record};
 use oom_probe::labels::{Cause, Constraint, Limit, LimitSource, Role, VictimKind};
 

@@ -34,7 +34,7 @@ pub(crate) struct World {
 #[derive(Clone)]
 pub(crate) struct Programs {
     pub(crate) oom_probe: PathBuf,
-    hog: PathBuf,
+    pub(crate) hog: PathBuf,
 }
 
 impl Programs {
