@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use super::kernel::{self, Program};
 use super::log::Log;
 use super::process::Process;
+use super::share::Share;
 
 /// `oom-probe run` on a port of its own, with its log as JSON; ended when dropped.
 pub(super) struct Daemon {
@@ -20,6 +21,8 @@ pub(super) struct Daemon {
     pub(super) start: Start,
     pub(super) address: SocketAddr,
     pub(super) log: Log,
+    /// Removed after the process has ended.
+    _share: Option<Share>,
 }
 
 /// One start, for whoever splits it.
@@ -30,10 +33,19 @@ pub(super) struct Start {
 }
 
 impl Daemon {
-    /// Starts it with these flags more and waits until it is armed.
+    /// Starts it as a service, with these flags more, and waits until it is armed.
     pub(super) fn start(program: &Path, flags: &[&str]) -> Result<Self> {
+        Self::start_in(Share::new("daemon", None)?, program, flags)
+    }
+
+    /// The same with another share of the CPUs.
+    pub(super) fn start_in(share: Option<Share>, program: &Path, flags: &[&str]) -> Result<Self> {
+        let mut command = Command::new(program);
+        if let Some(share) = &share {
+            share.join(&mut command)?;
+        }
         let began = SystemTime::now();
-        let mut child = Command::new(program)
+        let mut child = command
             .args(["run", "--no-pin", "--kubernetes", "off"])
             .args(["--output", "json", "--listen", "127.0.0.1:0"])
             .args(flags)
@@ -54,6 +66,7 @@ impl Daemon {
                     start: Start { began, said },
                     address,
                     log: Log::follow(stdout),
+                    _share: share,
                 });
             }
             line = said.len();

@@ -11,6 +11,7 @@ use super::log::Told;
 use super::poll::{self, Seen};
 use super::priority;
 use super::section::{Budget, Section};
+use super::share::Share;
 use super::spread::Spread;
 use super::storm::Storm;
 use super::sysctl::Sysctl;
@@ -32,6 +33,8 @@ const ALONE: [Budget; 2] = [
         text: "p99 4 ms",
     },
 ];
+/// Thousandths of a CPU that deploy/base asks for.
+const REQUEST: u32 = 10;
 /// Processes that grow at the same time.
 const TOGETHER: u32 = 8;
 const STORM: Budget = Budget {
@@ -43,8 +46,10 @@ pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Sectio
     let mut section = Section::figures(
         "Kill to visible",
         "From the kernel's own clock at the mark (`time` in the record) to the moment at which the \
-         line, or an answer with the kill, has been read. `/metrics` and `/api/v1/kills` are asked \
-         every 2 ms, each on a connection of its own, and that pause is in the figures.",
+         line, or an answer with the kill, has been read. `/api/v1/kills` is asked to hold its \
+         answer back until there is a kill, and `/metrics` is scraped as soon as that has come. The \
+         daemon is in a cgroup for CPU time of a service's weight, the hogs together in another, as \
+         services and pods are.",
     );
     let daemon = Daemon::start(oom_probe, &[])?;
     for (what, spread) in watch(&daemon, hog, Storm::alone(kills, 1))? {
@@ -64,19 +69,36 @@ pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Sectio
         section.judged(&what, spread.to_string(), ms(spread.p99), STORM);
     }
     if fs::read_to_string("/proc/consoles").is_ok_and(|consoles| !consoles.is_empty()) {
-        let _quiet = Sysctl::quiet_console()?;
+        let quiet = Sysctl::quiet_console()?;
         for (growing, parallel) in [("", 1), (", 8 growing at a time", TOGETHER)] {
             for (what, spread) in watch(&daemon, hog, Storm::alone(kills, parallel))? {
                 let what = format!("to {what}{growing}, nothing on the console");
                 section.figure(&what, spread.to_string());
             }
         }
+        drop(quiet);
         section.note(
             "After the mark the kernel tells of each kill on its console, and a serial one keeps a \
              CPU from everything else until the last letter is out. Nothing on the console: with \
              `kernel.printk` at 1.",
         );
     }
+    drop(daemon);
+    let request = format!("{REQUEST}m");
+    let Some(share) = Share::new("daemon", Some(REQUEST))? else {
+        section.note("No cgroups for CPU time: daemon and hogs shared it as processes.");
+        return Ok(section);
+    };
+    let daemon = Daemon::start_in(Some(share), oom_probe, &[])?;
+    for (what, spread) in watch(&daemon, hog, Storm::alone(kills, TOGETHER))? {
+        let what =
+            format!("to {what}, {TOGETHER} growing at a time, a daemon that asks for {request}");
+        section.figure(&what, spread.to_string());
+    }
+    section.note(format!(
+        "A DaemonSet's pod that asks for {request} has a hundredth of the hogs' weight: while others \
+         want all CPUs it waits. No kill is lost to that."
+    ));
     Ok(section)
 }
 

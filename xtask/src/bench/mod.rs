@@ -18,6 +18,7 @@ mod process;
 mod report;
 mod rivals;
 mod section;
+mod share;
 mod spread;
 mod start;
 mod storm;

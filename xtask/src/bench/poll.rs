@@ -1,14 +1,11 @@
 //! Asks the daemon again and again, and notes when each kill was first seen.
 
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
-
-/// Pause between two questions.
-const PAUSE: Duration = Duration::from_millis(2);
 
 /// A connection that is kept open.
 struct Client {
@@ -48,10 +45,12 @@ impl Client {
     }
 }
 
-/// Looks for kills in `/metrics`.
+/// Looks for kills in `/metrics` as soon as the API tells of some: a scrape every so often would be
+/// late by its pause, and keep the daemon busy.
 pub(super) struct Metrics {
     client: Client,
     before: usize,
+    api: Api,
 }
 
 impl Metrics {
@@ -59,7 +58,11 @@ impl Metrics {
     pub(super) fn new(address: SocketAddr) -> Result<Self> {
         let mut client = Client::connect(address)?;
         let before = kills_in(&client.get("/metrics")?);
-        Ok(Self { client, before })
+        Ok(Self {
+            client,
+            before,
+            api: Api::new(address)?,
+        })
     }
 
     /// When each of the next so many kills was first counted, in order.
@@ -76,9 +79,9 @@ impl Metrics {
                     seen.len()
                 );
             }
+            self.api.next()?;
             let there = kills_in(&self.client.get("/metrics")?) - self.before;
             seen.resize(there.max(seen.len()), SystemTime::now());
-            thread::sleep(PAUSE);
         }
         Ok(seen)
     }
@@ -135,12 +138,12 @@ impl Api {
         Ok(api)
     }
 
-    /// The kills since the last question.
+    /// The kills since the last question, as soon as there are some, or none after a second.
     fn next(&mut self) -> Result<Vec<Seen>> {
-        let path = match &self.last {
-            Some(id) => format!("/api/v1/kills?after={id}"),
-            None => "/api/v1/kills".to_owned(),
-        };
+        let mut path = "/api/v1/kills?wait=1s".to_owned();
+        if let Some(id) = &self.last {
+            let _ = write!(path, "&after={id}");
+        }
         let text = self.client.get(&path)?;
         let seen = SystemTime::now();
         let records: Vec<Record> = serde_json::from_str(&text)?;
@@ -169,7 +172,6 @@ impl Api {
                 );
             }
             seen.append(&mut self.next()?);
-            thread::sleep(PAUSE);
         }
         Ok(seen)
     }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use anyhow::{Result, anyhow, bail};
 use hog::cgroup::{Cgroup, Hierarchy, Version};
 
 use super::log::Told;
+use super::share::Share;
 
 /// What a process may take before it is killed, bytes.
 const LIMIT: u64 = 8 << 20;
@@ -89,6 +90,7 @@ impl Storm {
         let hierarchy = Hierarchy::detect()?;
         let name = format!("oom-probe-bench-{}", std::process::id());
         let parent = Cgroup::create(&hierarchy, &name)?;
+        let share = Share::of_hogs()?;
         let next = AtomicU32::new(0);
         let began = Instant::now();
         let made = thread::scope(|scope| {
@@ -100,7 +102,7 @@ impl Storm {
                         return Ok(made);
                     }
                     let cgroup = Cgroup::create(&hierarchy, format!("{name}/{n}"))?;
-                    made.extend(kill(&cgroup, self.members, hog)?);
+                    made.extend(kill(&cgroup, share.as_ref(), self.members, hog)?);
                     cgroup.remove()?;
                 }
             };
@@ -122,22 +124,25 @@ impl Storm {
 }
 
 /// Lets one process grow in that cgroup until it is killed, and all others there with it.
-fn kill(cgroup: &Cgroup, members: u32, hog: &Path) -> Result<Vec<Made>> {
+fn kill(cgroup: &Cgroup, share: Option<&Share>, members: u32, hog: &Path) -> Result<Vec<Made>> {
     cgroup.set_limit(LIMIT)?;
     if members > 1 {
         cgroup.set_oom_group(true)?;
     }
-    let spawn = |arguments: &[&str]| {
+    let spawn = |arguments: &[&str]| -> Result<Child> {
         let mut command = Command::new(hog);
         command
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        cgroup.spawn(command)
+        if let Some(share) = share {
+            share.join(&mut command)?;
+        }
+        Ok(cgroup.spawn(command)?)
     };
     let mut children = (1..members)
         .map(|_| spawn(&["hold", "64K"]))
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect::<Result<Vec<_>>>()?;
     children.push(spawn(&["grow", "--step", "4M", "--interval", "0"])?);
     let mut made = Vec::new();
     // Whoever grows is waited for first: where it is not killed, nobody else is.
