@@ -1,7 +1,7 @@
 //! The daemon's log, each line with the time at which it could be read.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,7 +22,20 @@ pub(super) struct Told {
 }
 
 /// Follows the log on a thread of its own until it ends.
-pub(super) struct Log(Arc<Mutex<Vec<Told>>>);
+#[derive(Clone)]
+pub(super) struct Log(Arc<Lines>);
+
+#[derive(Default)]
+struct Lines {
+    told: Mutex<Vec<Told>>,
+    more: Condvar,
+}
+
+impl Lines {
+    fn lock(&self) -> MutexGuard<'_, Vec<Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[derive(Deserialize)]
 struct Line {
@@ -44,16 +57,23 @@ struct Cgroup {
 
 impl Log {
     pub(super) fn follow(from: impl Read + Send + 'static) -> Self {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let to = Arc::clone(&told);
+        let lines = Arc::new(Lines::default());
+        let to = Arc::clone(&lines);
         priority::measuring(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
                 let seen = SystemTime::now();
-                let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
-                to.extend(parse(&line, seen));
+                to.lock().extend(parse(&line, seen));
+                to.more.notify_all();
             }
         });
-        Self(told)
+        Self(lines)
+    }
+
+    /// Waits until more than so many kills were told since the last time, but not for ever.
+    pub(super) fn wait_for_more(&self, than: usize, at_most: Duration) {
+        let told = self.0.lock();
+        let is_short = |told: &mut Vec<Told>| told.len() <= than;
+        drop(self.0.more.wait_timeout_while(told, at_most, is_short));
     }
 
     /// What was told since the last time, once it is so many kills.
@@ -63,7 +83,7 @@ impl Log {
     pub(super) fn take(&self, kills: usize, within: Duration) -> Result<Vec<Told>> {
         let deadline = Instant::now() + within;
         loop {
-            let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut told = self.0.lock();
             if told.len() >= kills {
                 return Ok(std::mem::take(&mut told));
             }
@@ -78,7 +98,7 @@ impl Log {
     /// What was told since the last time, after a while for the rest.
     pub(super) fn take_after(&self, pause: Duration) -> Vec<Told> {
         thread::sleep(pause);
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.0.lock())
     }
 }
 

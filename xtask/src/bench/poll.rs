@@ -7,6 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::log::Log;
+
 /// A connection that is kept open.
 struct Client {
     stream: BufReader<TcpStream>,
@@ -45,23 +47,23 @@ impl Client {
     }
 }
 
-/// Looks for kills in `/metrics` as soon as the API tells of some: a scrape every so often would be
+/// Looks for kills in `/metrics` as soon as the log tells of some: a scrape every so often would be
 /// late by its pause, and keep the daemon busy.
 pub(super) struct Metrics {
     client: Client,
     before: usize,
-    api: Api,
+    log: Log,
 }
 
 impl Metrics {
     /// Begins with the kills that are there already.
-    pub(super) fn new(address: SocketAddr) -> Result<Self> {
+    pub(super) fn new(address: SocketAddr, log: Log) -> Result<Self> {
         let mut client = Client::connect(address)?;
         let before = kills_in(&client.get("/metrics")?);
         Ok(Self {
             client,
             before,
-            api: Api::new(address)?,
+            log,
         })
     }
 
@@ -79,7 +81,7 @@ impl Metrics {
                     seen.len()
                 );
             }
-            self.api.next()?;
+            self.log.wait_for_more(seen.len(), Duration::from_secs(1));
             let there = kills_in(&self.client.get("/metrics")?) - self.before;
             seen.resize(there.max(seen.len()), SystemTime::now());
         }

@@ -19,6 +19,7 @@ use super::process::{Cpu, Process};
 use super::section::Section;
 use super::spread::{Spread, mib, ms};
 use super::storm::{self, Account, Made, Storm};
+use super::sysctl::Sysctl;
 use running::Running;
 
 /// A poller's pause, and what a slow machine lags behind.
@@ -88,8 +89,8 @@ pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Sectio
         "What people would use instead",
         "All of them run at the same time and see the same kills, each in a cgroup of its own that \
          is removed at once; exact is who tells each kill once, with its cgroup. Delay is from the \
-         kernel's clock at the mark to the line that tells of the kill. CPU is of the process and \
-         what it starts, user and system.",
+         kernel's clock at the mark to the line that tells of the kill, while the kernel writes \
+         nothing on its console. CPU is of the process and what it starts, user and system.",
         &["who", "kills", "exact", "delay", "resident", "CPU per kill"],
     );
     let mut running = Vec::new();
@@ -100,6 +101,7 @@ pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Sectio
         }
     }
     let daemon = Daemon::start(oom_probe, &[])?;
+    let _quiet = Sysctl::quiet_console()?;
     Storm::alone(WARM_UP, 1).rage(hog)?;
     daemon.log.take_after(REST);
     for rival in &running {
