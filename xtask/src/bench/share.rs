@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 use hog::cgroup::{Hierarchy, Version};
@@ -27,7 +28,10 @@ impl Share {
         let Some(root) = root(version) else {
             return Ok(None);
         };
-        let name = format!("oom-probe-bench-{}-{name}", std::process::id());
+        // There may be two daemons at a time.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("oom-probe-bench-{}-{name}-{n}", std::process::id());
         let directory = root.join(name);
         fs::create_dir(&directory).with_context(|| format!("mkdir {}", directory.display()))?;
         let share = Self { directory };
@@ -44,6 +48,12 @@ impl Share {
             Version::V1 => Self::new("hogs", None),
             Version::V2 => Ok(None),
         }
+    }
+
+    /// Puts the calling thread into it, and so what that starts from now on. On v1 only.
+    pub(super) fn enter(&self) -> Result<()> {
+        let tasks = self.directory.join("tasks");
+        fs::write(&tasks, "0").with_context(|| format!("write {}", tasks.display()))
     }
 
     /// Lets a process begin in it.

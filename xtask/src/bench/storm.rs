@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -95,6 +95,9 @@ impl Storm {
         let began = Instant::now();
         let made = thread::scope(|scope| {
             let one_by_one = || -> Result<Vec<Made>> {
+                if let Some(share) = &share {
+                    share.enter()?;
+                }
                 let mut made = Vec::new();
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
@@ -102,7 +105,7 @@ impl Storm {
                         return Ok(made);
                     }
                     let cgroup = Cgroup::create(&hierarchy, format!("{name}/{n}"))?;
-                    made.extend(kill(&cgroup, share.as_ref(), self.members, hog)?);
+                    made.extend(kill(&cgroup, self.members, hog)?);
                     cgroup.remove()?;
                 }
             };
@@ -124,25 +127,22 @@ impl Storm {
 }
 
 /// Lets one process grow in that cgroup until it is killed, and all others there with it.
-fn kill(cgroup: &Cgroup, share: Option<&Share>, members: u32, hog: &Path) -> Result<Vec<Made>> {
+fn kill(cgroup: &Cgroup, members: u32, hog: &Path) -> Result<Vec<Made>> {
     cgroup.set_limit(LIMIT)?;
     if members > 1 {
         cgroup.set_oom_group(true)?;
     }
-    let spawn = |arguments: &[&str]| -> Result<Child> {
+    let spawn = |arguments: &[&str]| {
         let mut command = Command::new(hog);
         command
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        if let Some(share) = share {
-            share.join(&mut command)?;
-        }
-        Ok(cgroup.spawn(command)?)
+        cgroup.spawn(command)
     };
     let mut children = (1..members)
         .map(|_| spawn(&["hold", "64K"]))
-        .collect::<Result<Vec<_>>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
     children.push(spawn(&["grow", "--step", "4M", "--interval", "0"])?);
     let mut made = Vec::new();
     // Whoever grows is waited for first: where it is not killed, nobody else is.
