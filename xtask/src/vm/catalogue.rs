@@ -4,10 +4,11 @@
 use crate::debian::Suite;
 
 /// The suites of the kernels and of QEMU.
-pub(super) const SUITES: [Suite; 4] = [
+pub(super) const SUITES: [Suite; 5] = [
     Suite::Bullseye,
     Suite::Bookworm,
     Suite::BookwormSecurity,
+    Suite::Trixie,
     Suite::TrixieBackports,
 ];
 

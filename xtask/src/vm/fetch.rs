@@ -45,7 +45,7 @@ impl Cache {
 
     /// The root directory that QEMU and all its libraries are unpacked in.
     pub(crate) fn qemu_root(&self) -> Result<PathBuf> {
-        let root = self.root.join("qemu");
+        let root = self.root.join("qemu-trixie");
         if !root.exists() {
             self.fetch_qemu(&root)
                 .context("fetch QEMU (vm-test takes another by --qemu PATH)")?;

@@ -10,6 +10,11 @@ use crate::cmd;
 
 const BINARY: &str = "qemu-system-x86_64";
 
+/// Older ones may translate code while another processor patches it, and go on with the half of it:
+/// the kernel, which does that at each tracepoint and static key, then dies of a breakpoint that is
+/// none of its own any more.
+const OLDEST: (u32, u32) = (8, 1);
+
 /// What a machine has of memory, for its two processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Memory {
@@ -79,9 +84,11 @@ impl Qemu {
         )
     }
 
-    /// The one on `PATH`, if there is one.
+    /// The one on `PATH`, if there is one that is new enough.
     pub(crate) fn on_path() -> Option<Self> {
-        cmd::which(BINARY).map(Self::Installed)
+        let program = cmd::which(BINARY)?;
+        let version = version(&cmd::answer(&program, &["--version"])?)?;
+        (version >= OLDEST).then_some(Self::Installed(program))
     }
 
     /// The command that boots a machine.
@@ -95,6 +102,13 @@ impl Qemu {
     }
 }
 
+/// Out of `QEMU emulator version 10.0.2 (Debian …)`.
+fn version(told: &str) -> Option<(u32, u32)> {
+    let numbers = told.split_once(" version ")?.1;
+    let mut numbers = numbers.split(['.', ' ']).map(|part| part.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
 /// Runs the unpacked program with its own loader and libraries: nothing of the host's is used, so
 /// it works wherever an x86-64 Linux does.
 fn unpacked(root: &Path) -> Command {
@@ -103,7 +117,10 @@ fn unpacked(root: &Path) -> Command {
     let mut libraries = lib.clone().into_os_string();
     libraries.push(":");
     libraries.push(&usr_lib);
-    let mut command = Command::new(lib.join("ld-linux-x86-64.so.2"));
+    // Debian 13 has `/lib` in `/usr`; the link to it belongs to a package that nothing depends on.
+    let loader = [&lib, &usr_lib].map(|place| place.join("ld-linux-x86-64.so.2"));
+    let [old, new] = loader;
+    let mut command = Command::new(if old.exists() { old } else { new });
     command
         .arg("--library-path")
         .arg(libraries)
@@ -186,6 +203,14 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with(&format!("-append {CMDLINE}")), "{text}");
+    }
+
+    #[test]
+    fn the_version_is_read_as_qemu_tells_it() {
+        let told = "QEMU emulator version 7.2.19 (Debian 1:7.2+dfsg-7+deb12u16)\nCopyright";
+        assert_eq!(version(told), Some((7, 2)));
+        assert_eq!(version("QEMU emulator version 10.1.0"), Some((10, 1)));
+        assert_eq!(version("no such program"), None);
     }
 
     #[test]
