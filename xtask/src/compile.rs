@@ -10,6 +10,21 @@ use clap::Args as ClapArgs;
 use crate::source::Source;
 use crate::{cmd, cross, toolchain};
 
+/// All packages but the kernel programs and the tools. Every command that compiles tests selects
+/// these: with the same packages their dependencies have the same features, and are compiled once.
+pub(crate) const TESTED: [&str; 7] = [
+    "--workspace",
+    "--exclude",
+    "oom-probe-ebpf",
+    "--exclude",
+    TOOLS[0],
+    "--exclude",
+    TOOLS[1],
+];
+
+/// Packages that are no part of what is shipped or of its tests.
+pub(crate) const TOOLS: [&str; 2] = ["xtask", "vm-init"];
+
 /// What to build, and how.
 #[derive(Debug, Default, ClapArgs)]
 pub(crate) struct Args {

@@ -12,6 +12,7 @@ use super::poll;
 use super::section::{Budget, Section};
 use super::spread::ms;
 use super::storm::{Account, Storm};
+use super::sysctl::Sysctl;
 
 /// Room for some 120 records of this bench's kills.
 pub(super) const SMALL_RING: &str = "64K";
@@ -27,8 +28,10 @@ pub(super) fn measure(oom_probe: &Path, hog: &Path, kills: u32) -> Result<Sectio
     let mut section = Section::figures(
         "Storms",
         "Each process is killed in a cgroup of its own, which is removed the moment it is dead; \
-         the log is held against the pids and cgroups that were made.",
+         the log is held against the pids and cgroups that were made. The kernel writes nothing on \
+         its console meanwhile: what a serial one holds up would count as CPU of whoever runs.",
     );
+    let _quiet = Sysctl::quiet_console()?;
     let daemon = Daemon::start(oom_probe, &[])?;
     for parallel in [1, 8, 32] {
         eprintln!("bench: {kills} kills, {parallel} at a time");

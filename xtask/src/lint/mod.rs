@@ -40,18 +40,10 @@ pub(crate) fn steps(report: &mut Report) {
         )
     });
     report.step("clippy", || {
-        let mut clippy = cmd::cargo();
-        clippy
-            .arg("clippy")
-            .args(HOST_CRATES)
-            .args(["--all-targets", "--", "-Dwarnings"]);
-        with_component("clippy", "clippy", &mut clippy)
+        with_component("clippy", "clippy", &mut clippy(&[]))
     });
     report.step("clippy, ebpf-log", || {
-        let mut clippy = cmd::cargo();
-        clippy.args(["clippy", "--locked", "--package", "oom-probe"]);
-        clippy.args(["--features", "ebpf-log", "--", "-Dwarnings"]);
-        with_component("clippy", "clippy", &mut clippy)
+        with_component("clippy", "clippy", &mut clippy(&["--features", "oom-probe/ebpf-log"]))
     });
     report.step("docs", || {
         let mut doc = cmd::cargo();
@@ -78,6 +70,14 @@ pub(crate) fn steps(report: &mut Report) {
             check_dependencies(deny, &["advisories"])
         })
     });
+}
+
+/// The same packages and targets each time, so that what they depend on is checked once.
+fn clippy(features: &[&str]) -> Command {
+    let mut clippy = cmd::cargo();
+    clippy.arg("clippy").args(HOST_CRATES).arg("--all-targets");
+    clippy.args(features).args(["--", "-Dwarnings"]);
+    clippy
 }
 
 /// Runs a cargo command that is a component of the toolchain, which a minimal one lacks.

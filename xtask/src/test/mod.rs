@@ -15,9 +15,6 @@ use crate::{cmd, containers, image, lint, toolchain, tools, vm};
 /// The tests that make real OOM kills: they need root, and the first one the built programs.
 const REAL: [&str; 4] = ["real_oom", "real_kills", "scenarios", "drill_local"];
 
-/// Packages that are no part of what is shipped or of its tests.
-const TOOLS: [&str; 2] = ["xtask", "vm-init"];
-
 /// What to leave out.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -67,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     });
     report.step("unit tests of xtask", || {
         let mut cargo = Compiled::Here.test();
-        cargo.args(TOOLS.iter().flat_map(|name| ["--package", name]));
+        cargo.args(compile::TOOLS.iter().flat_map(|name| ["--package", name]));
         tests(cargo, filter)
     });
     report.step("doc tests", || {
@@ -166,8 +163,7 @@ impl Compiled {
 /// `cargo test` for all but the tools, which are compiled here already: this is one of them.
 fn without_tools(compiled: Compiled) -> Command {
     let mut cargo = compiled.test();
-    cargo.args(["--workspace", "--exclude", "oom-probe-ebpf"]);
-    cargo.args(TOOLS.iter().flat_map(|name| ["--exclude", name]));
+    cargo.args(compile::TESTED);
     cargo
 }
 

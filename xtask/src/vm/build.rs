@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use crate::cmd;
+use crate::{cmd, compile};
 
 /// The machines are x86-64, whatever builds for them.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -27,8 +27,9 @@ struct Target {
     name: String,
 }
 
-/// Lets a cargo command, of which the subcommand is there, build for the machines. The target is named even where it is this machine's, so that the
-/// flags do not reach build scripts and procedural macros.
+/// Lets a cargo command, of which the subcommand is there, build for the machines. The target is
+/// named even where it is this machine's, so that the flags do not reach build scripts and
+/// procedural macros.
 pub(crate) fn for_machines(cargo: &mut Command) {
     cargo
         .args(["--target", TARGET])
@@ -39,7 +40,7 @@ pub(crate) fn for_machines(cargo: &mut Command) {
 ///
 /// # Errors
 /// The build fails, or makes no program of that name.
-pub(crate) fn program(name: &str, arguments: &[&str]) -> Result<PathBuf> {
+fn program(name: &str, arguments: &[&str]) -> Result<PathBuf> {
     let mut command = cmd::cargo();
     command.args(arguments);
     for_machines(&mut command);
@@ -62,6 +63,16 @@ pub(crate) fn program(name: &str, arguments: &[&str]) -> Result<PathBuf> {
 /// As [`program`].
 pub(crate) fn package(name: &str) -> Result<PathBuf> {
     program(name, &["build", "--release", "--package", name])
+}
+
+/// The integration test of that name.
+///
+/// # Errors
+/// As [`program`].
+pub(crate) fn test(name: &str) -> Result<PathBuf> {
+    let mut arguments = vec!["test", "--no-run", "--test", name];
+    arguments.extend(compile::TESTED);
+    program(name, &arguments)
 }
 
 /// The last program of that name in cargo's messages.

@@ -134,10 +134,7 @@ fn contents(args: &Args) -> Result<Contents> {
         }
         let test = match &args.test_bin {
             Some(file) => file.clone(),
-            None => build::program(
-                "real_oom",
-                &["test", "--no-run", "-p", "oom-probe", "--test", "real_oom"],
-            )?,
+            None => build::test("real_oom")?,
         };
         programs.push(("test".to_owned(), test));
     }
