@@ -43,7 +43,11 @@ pub(crate) fn steps(report: &mut Report) {
         with_component("clippy", "clippy", &mut clippy(&[]))
     });
     report.step("clippy, ebpf-log", || {
-        with_component("clippy", "clippy", &mut clippy(&["--features", "oom-probe/ebpf-log"]))
+        with_component(
+            "clippy",
+            "clippy",
+            &mut clippy(&["--features", "oom-probe/ebpf-log"]),
+        )
     });
     report.step("docs", || {
         let mut doc = cmd::cargo();
