@@ -26,6 +26,7 @@ pub mod outcome;
 pub mod pipeline;
 pub mod pods;
 pub mod privileges;
+pub mod procfs;
 pub mod sinks;
 pub mod state;
 pub mod unpin;

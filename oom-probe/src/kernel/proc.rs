@@ -12,6 +12,7 @@ use bytemuck::Zeroable;
 use oom_probe_common::record::{Body, Header, Level, flag, kind, valid};
 
 use super::encode;
+use crate::procfs;
 use parse::{Hierarchy, Sizes, Status};
 
 /// The files of one process as they were read; absent where they could not be.
@@ -30,7 +31,7 @@ impl Files {
     #[must_use]
     pub fn read(proc_root: &Path, tid: u32) -> Self {
         let task = proc_root.join(tid.to_string());
-        let read = |name| fs::read(task.join(name)).ok();
+        let read = |name| procfs::read(&task.join(name)).ok();
         let (cgroup, status) = (read("cgroup"), read("status"));
         let tgid = status.as_deref().and_then(|text| Status::parse(text).tgid);
         let leader = proc_root.join(tgid.unwrap_or(tid).to_string());
@@ -41,7 +42,7 @@ impl Files {
             pid_ns: fs::read_link(task.join("ns/pid"))
                 .ok()
                 .and_then(|link| link.into_os_string().into_string().ok()),
-            leader_stat: fs::read(leader.join("stat")).ok(),
+            leader_stat: procfs::read(&leader.join("stat")).ok(),
         }
     }
 }

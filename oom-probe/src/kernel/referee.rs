@@ -12,6 +12,7 @@ use oom_probe_common::ledger::Count;
 
 use super::ledger::{Ledger, Reading};
 use crate::event::Counts;
+use crate::procfs;
 
 /// The kernel counts a victim a moment before it marks it: a distance counts only when it is still
 /// there this much later.
@@ -24,7 +25,7 @@ const ATTEMPTS: usize = 5;
 /// # Errors
 /// When the file cannot be read or has no `oom_kill` (before 4.13).
 pub fn vmstat_oom_kills(proc_root: &std::path::Path) -> io::Result<u64> {
-    let text = std::fs::read_to_string(proc_root.join("vmstat"))?;
+    let text = procfs::read_to_string(&proc_root.join("vmstat"))?;
     parse_vmstat(&text).ok_or_else(|| io::Error::other("vmstat has no oom_kill"))
 }
 

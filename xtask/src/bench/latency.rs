@@ -25,8 +25,8 @@ struct Delays {
 
 const ALONE: [Budget; 2] = [
     Budget {
-        most: 1.5,
-        text: "p50 1.5 ms",
+        most: 2.0,
+        text: "p50 2 ms",
     },
     Budget {
         most: 4.0,

@@ -1,12 +1,15 @@
 //! `process_*`, as every Prometheus client library has them, from `/proc/self`.
 
 use std::fs;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::procfs;
 
 /// Ticks per second of the times in `/proc`: `USER_HZ`, 100 on every architecture that has BTF
 /// (include/uapi/asm-generic/param.h).
@@ -44,7 +47,7 @@ impl ProcessCollector {
 
 impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let memory = fs::read_to_string("/proc/self/status")
+        let memory = procfs::read_to_string(Path::new("/proc/self/status"))
             .map(|status| memory(&status))
             .unwrap_or_default();
         let stat = read_stat();
@@ -93,13 +96,13 @@ impl Collector for ProcessCollector {
 }
 
 fn read_stat() -> Option<Stat> {
-    parse_stat(&fs::read_to_string("/proc/self/stat").ok()?)
+    parse_stat(&procfs::read_to_string(Path::new("/proc/self/stat")).ok()?)
 }
 
 /// The uptime rather than `btime` of `/proc/stat`, whose interrupt lines make that file long on
 /// large machines.
 fn start_time() -> Option<f64> {
-    let uptime = fs::read_to_string("/proc/uptime").ok()?;
+    let uptime = procfs::read_to_string(Path::new("/proc/uptime")).ok()?;
     let uptime: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     let boot = now.as_secs_f64() - uptime;
