@@ -27,13 +27,8 @@ struct Stat {
     cpu_seconds: f64,
     /// Since boot.
     start_seconds: f64,
-}
-
-/// What is taken from `/proc/self/status`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Memory {
-    virtual_bytes: Option<u64>,
-    resident_bytes: Option<u64>,
+    virtual_bytes: u64,
+    resident_bytes: u64,
 }
 
 impl ProcessCollector {
@@ -47,15 +42,7 @@ impl ProcessCollector {
 
 impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let memory = procfs::read_to_string(Path::new("/proc/self/status"))
-            .map(|status| memory(&status))
-            .unwrap_or_default();
         let stat = read_stat();
-        // The directory that is being read is open too; it is not the daemon's.
-        let open_fds = fs::read_dir("/proc/self/fd")
-            .ok()
-            .map(|entries| (entries.count() as u64).saturating_sub(1));
-
         if let Some(stat) = stat {
             let counter = ConstCounter::new(stat.cpu_seconds);
             counter.encode(encoder.encode_descriptor(
@@ -69,14 +56,14 @@ impl Collector for ProcessCollector {
             (
                 "process_resident_memory_bytes",
                 "Resident memory.",
-                memory.resident_bytes,
+                stat.map(|stat| stat.resident_bytes),
             ),
             (
                 "process_virtual_memory_bytes",
                 "Size of the address space.",
-                memory.virtual_bytes,
+                stat.map(|stat| stat.virtual_bytes),
             ),
-            ("process_open_fds", "Open file descriptors.", open_fds),
+            ("process_open_fds", "Open file descriptors.", open_fds()),
         ] {
             let Some(value) = value else { continue };
             let gauge = ConstGauge::new(value);
@@ -95,8 +82,20 @@ impl Collector for ProcessCollector {
     }
 }
 
+/// The size of the directory since Linux 6.2 (fs/proc/fd.c `proc_fd_getattr`), 0 before. Listing it
+/// makes the kernel look up each file.
+fn open_fds() -> Option<u64> {
+    let directory = Path::new("/proc/self/fd");
+    match fs::metadata(directory).ok()?.len() {
+        // The directory that is being read is open too; it is not the daemon's.
+        0 => Some((fs::read_dir(directory).ok()?.count() as u64).saturating_sub(1)),
+        open => Some(open),
+    }
+}
+
 fn read_stat() -> Option<Stat> {
-    parse_stat(&procfs::read_to_string(Path::new("/proc/self/stat")).ok()?)
+    let stat = procfs::read_to_string(Path::new("/proc/self/stat")).ok()?;
+    parse_stat(&stat, rustix::param::page_size() as u64)
 }
 
 /// The uptime rather than `btime` of `/proc/stat`, whose interrupt lines make that file long on
@@ -110,29 +109,19 @@ fn start_time() -> Option<f64> {
     Some(((boot + read_stat()?.start_seconds) * USER_HZ).round() / USER_HZ)
 }
 
-/// proc_pid_stat(5): the fields are counted from 1, and the second one, the name in parentheses,
+/// proc_pid_stat(5), sizes in bytes and pages: the fields are counted from 1, and the second one, the name in parentheses,
 /// may hold spaces and parentheses itself.
-fn parse_stat(stat: &str) -> Option<Stat> {
+fn parse_stat(stat: &str, page_size: u64) -> Option<Stat> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
+    let whole = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     Some(Stat {
         cpu_seconds: (field(14)? + field(15)?) / USER_HZ,
         start_seconds: field(22)? / USER_HZ,
+        virtual_bytes: whole(23)?,
+        resident_bytes: whole(24)?.checked_mul(page_size)?,
     })
-}
-
-/// proc_pid_status(5): `VmSize` and `VmRSS`, in kB.
-fn memory(status: &str) -> Memory {
-    let kilobytes = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        let number: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-        number.checked_mul(1024)
-    };
-    Memory {
-        virtual_bytes: kilobytes("VmSize:"),
-        resident_bytes: kilobytes("VmRSS:"),
-    }
 }
 
 #[cfg(test)]
@@ -144,25 +133,24 @@ mod tests {
         let stat = "4711 (oom) probe (x) S 1 4711 4711 0 -1 4194560 900 0 3 0 25 17 0 0 20 0 2 0 \
                     123456 8597504 2048 18446744073709551615 1 1 0 0";
         assert_eq!(
-            parse_stat(stat),
+            parse_stat(stat, 4096),
             Some(Stat {
                 cpu_seconds: 0.42,
-                start_seconds: 1234.56
+                start_seconds: 1234.56,
+                virtual_bytes: 8_597_504,
+                resident_bytes: 2048 * 4096,
             })
         );
-        assert_eq!(parse_stat(""), None);
-        assert_eq!(parse_stat("1 (x) S 1"), None);
+        assert_eq!(parse_stat("", 4096), None);
+        assert_eq!(parse_stat("1 (x) S 1", 4096), None);
     }
 
     #[test]
-    fn sizes_come_in_bytes_and_a_missing_line_is_absent() {
-        let status = "Name:\toom-probe\nVmSize:\t    8396 kB\nVmRSS:\t    5120 kB\nThreads:\t2\n";
-        let expected = Memory {
-            virtual_bytes: Some(8396 * 1024),
-            resident_bytes: Some(5120 * 1024),
-        };
-        assert_eq!(memory(status), expected);
-        assert_eq!(memory("Name:\tkthreadd\n"), Memory::default());
+    fn open_files_are_counted() {
+        let before = open_fds().unwrap();
+        let _open = [(); 100].map(|()| fs::File::open("/dev/null").unwrap());
+        // Other tests open and close theirs meanwhile.
+        assert!(open_fds().unwrap() > before + 50, "{before}");
     }
 
     #[test]
