@@ -95,7 +95,10 @@ fn open_fds() -> Option<u64> {
 
 fn read_stat() -> Option<Stat> {
     let stat = procfs::read_to_string(Path::new("/proc/self/stat")).ok()?;
-    parse_stat(&stat, rustix::param::page_size() as u64)
+    // As C's library knows it: rustix reads the auxiliary vector itself, and dies of valgrind's.
+    // SAFETY: sysconf has no preconditions.
+    let page_size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    parse_stat(&stat, u64::try_from(page_size).ok()?)
 }
 
 /// The uptime rather than `btime` of `/proc/stat`, whose interrupt lines make that file long on
