@@ -88,7 +88,15 @@ impl Qemu {
     pub(crate) fn on_path() -> Option<Self> {
         let program = cmd::which(BINARY)?;
         let version = version(&cmd::answer(&program, &["--version"])?)?;
-        (version >= OLDEST).then_some(Self::Installed(program))
+        if version < OLDEST {
+            let ((major, minor), (least, least_minor)) = (version, OLDEST);
+            eprintln!(
+                "vm-test: {} is {major}.{minor}, older than {least}.{least_minor}: not used",
+                program.display()
+            );
+            return None;
+        }
+        Some(Self::Installed(program))
     }
 
     /// The command that boots a machine.
