@@ -128,10 +128,22 @@ pub(crate) fn parent() -> i32 {
     unsafe { libc::getppid() }
 }
 
+/// A file of a process in /proc for whose inode there is no memory is told as one that does not
+/// exist (fs/proc/base.c, `proc_pident_instantiate`).
+fn no_memory_for_inode(error: io::Error) -> io::Error {
+    let mounted = || fs::symlink_metadata("/proc/self").is_ok();
+    if error.kind() == io::ErrorKind::NotFound && mounted() {
+        io::ErrorKind::OutOfMemory.into()
+    } else {
+        error
+    }
+}
+
 /// Sets how eagerly the OOM killer takes this process: -1000 (never) to 1000 (first).
 pub(crate) fn set_oom_score_adj(value: i16) -> Result<()> {
     let value = value.to_string();
-    patiently(|| fs::write("/proc/self/oom_score_adj", &value)).with_context(|| {
+    let write = || fs::write("/proc/self/oom_score_adj", &value).map_err(no_memory_for_inode);
+    patiently(write).with_context(|| {
         format!(
             "cannot set oom_score_adj to {value}; lowering it needs CAP_SYS_RESOURCE (root), and \
              /proc must be mounted"
@@ -152,6 +164,13 @@ mod tests {
         });
         assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EAGAIN));
         assert_eq!(errors.next(), None);
+    }
+
+    #[test]
+    fn a_file_of_a_process_that_seems_missing_is_a_lack_of_memory() {
+        let told = |code| no_memory_for_inode(io::Error::from_raw_os_error(code)).kind();
+        assert_eq!(told(libc::ENOENT), io::ErrorKind::OutOfMemory);
+        assert_eq!(told(libc::EACCES), io::ErrorKind::PermissionDenied);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::harness::Need::{NativeOnly, OneMachine, OwnMachine, TwoNodes, V2};
 use crate::harness::{Need, Run, Scenario};
 
 /// Small enough to be full at once, large enough for a hog.
-const LIMIT: u64 = 16 << 20;
+const LIMIT: u64 = 8 << 20;
 
 /// A pod's and a container's cgroup as the kubelet's cgroupfs driver makes them.
 const POD: &str = "kubepods/burstable/pod6a1c1f1e-0f9a-4d7a-9a50-3a6c8f8b1c2d";

@@ -30,9 +30,9 @@ impl Memory {
     fn arguments(self) -> &'static str {
         match self {
             Self::Small => {
-                "-m 512 -smp 2 \
-                 -object memory-backend-ram,id=memory0,size=384M -numa node,memdev=memory0,cpus=0 \
-                 -object memory-backend-ram,id=memory1,size=128M -numa node,memdev=memory1,cpus=1"
+                "-m 256 -smp 2 \
+                 -object memory-backend-ram,id=memory0,size=192M -numa node,memdev=memory0,cpus=0 \
+                 -object memory-backend-ram,id=memory1,size=64M -numa node,memdev=memory1,cpus=1"
             }
             Self::Large => "-m 2048 -smp 2",
         }
@@ -151,7 +151,8 @@ const CPU: &str = "-cpu max,-erms,-fsrm";
 /// - retpolines make each indirect call several jumps that nobody can foresee;
 /// - pressure stall information is kept at every switch of tasks;
 /// - what was translated of a program is found again only at the address where it was.
-const CMDLINE: &str = "console=ttyS0 panic=-1 quiet tsc=reliable spectre_v2=off psi=0 norandmaps";
+const CMDLINE: &str =
+    "console=ttyS0 panic=-1 quiet tsc=reliable spectre_v2=off psi=0 norandmaps cryptomgr.notests=1";
 
 /// TCG always: a `/dev/kvm` under nested virtualisation was seen to hang. q35, since microvm hung
 /// in a third of its boots.

@@ -22,7 +22,7 @@ pub(crate) fn of_three(world: &World) -> String {
 
 /// The one with oom_score_adj -1000 survives.
 pub(crate) fn of_fifty(world: &World) -> String {
-    group(world, 50, 1, 96 << 20)
+    group(world, 50, 1, 48 << 20)
 }
 
 fn group(world: &World, processes: usize, spared: usize, limit: u64) -> String {

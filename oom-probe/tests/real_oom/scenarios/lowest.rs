@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use oom_probe::labels::Scope;
 
-use super::LIMIT;
+use super::storm;
 use super::trigger::beside_exiting;
 use crate::case::shown;
 use crate::daemon::Daemon;
@@ -34,9 +34,7 @@ pub(crate) fn plain_tracepoint(world: &World) -> String {
     let hook = daemon.metrics().label("oom_probe_hook_info", "hook");
     assert_eq!(hook, "tracepoint", "{}", daemon.log());
 
-    // Touching a page is slow where the machine is emulated.
-    let limit = if world.vm.is_some() { LIMIT / 2 } else { LIMIT };
-    let cgroup = world.limited("plain", limit);
+    let cgroup = world.limited("plain", storm::LIMIT);
     let herd = [
         "--oom-score-adj",
         world.spared(),
@@ -44,7 +42,7 @@ pub(crate) fn plain_tracepoint(world: &World) -> String {
         "--children",
         "100",
         "--parallel",
-        "4",
+        "2",
         "--interval",
         "0",
         "--step",

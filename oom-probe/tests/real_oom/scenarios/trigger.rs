@@ -16,10 +16,10 @@ pub(crate) fn idle_victim(world: &World) -> String {
     let parent = world.limited("parent", 4 * LIMIT);
     let quiet = world.cgroup_in(&parent, "quiet");
     let busy = world.cgroup_in(&parent, "busy");
-    let mut idle = Running::start(&quiet, world.hog(&["hold", "48M"]));
+    let mut idle = Running::start(&quiet, world.hog(&["hold", "24M"]));
     idle.line("holding");
     let spared = ["--oom-score-adj", world.spared(), "grow"];
-    let grow = ["--max", "24M", "--step", "4M", "--interval", "0"];
+    let grow = ["--max", "12M", "--step", "4M", "--interval", "0"];
     let grow = [&spared[..], &grow[..]].concat();
     let trigger = Running::start(&busy, world.hog(&grow)).end();
     idle.wait_killed();
@@ -53,7 +53,7 @@ pub(crate) fn idle_victim(world: &World) -> String {
 pub(crate) fn limit_lowered(world: &World) -> String {
     let mut case = Case::begin(world);
     let cgroup = world.limited("lowered", 4 * LIMIT);
-    let mut idle = Running::start(&cgroup, world.hog(&["hold", "40M"]));
+    let mut idle = Running::start(&cgroup, world.hog(&["hold", "20M"]));
     idle.line("holding");
     cgroup.set_limit(LIMIT).unwrap();
     idle.wait_killed();
@@ -97,7 +97,7 @@ pub(crate) fn exiting(world: &World) -> String {
 pub(super) fn beside_exiting(world: &World) -> String {
     // The one that exits has to be the larger by far, the pages of the program itself included.
     let cgroup = world.limited("exiting", 4 * LIMIT);
-    let sizes = ["exiting", "48M", "--max", "24M", "--step", "4M"];
+    let sizes = ["exiting", "24M", "--max", "12M", "--step", "4M"];
     let hog = world.hog(&[&sizes[..], &["--interval", "0"]].concat());
     let ended = Running::start(&cgroup, hog).end();
     assert!(ended.status.success(), "{}", ended.said);
