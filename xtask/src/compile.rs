@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// Link statically (glibc), into target/TRIPLE/release.
     #[arg(long = "static")]
     link_static: bool,
+    /// Tell only what is wrong.
+    #[arg(long)]
+    quiet: bool,
 }
 
 /// Directories of this machine that would show in a binary, and what they are called there.
@@ -49,6 +52,14 @@ impl Args {
         Self {
             link_static: true,
             ..Self::default()
+        }
+    }
+
+    /// The same beside something else that has the terminal.
+    pub(crate) fn quiet(self) -> Self {
+        Self {
+            quiet: true,
+            ..self
         }
     }
 
@@ -98,6 +109,9 @@ pub(crate) fn build_at(args: &Args, workspace: &Path, target_dir: &Path) -> Resu
     ]);
     if !args.debug {
         cargo.arg("--release");
+    }
+    if args.quiet {
+        cargo.arg("--quiet");
     }
     let triple = triple(args);
     if let Some(triple) = &triple {

@@ -4,6 +4,7 @@ mod output;
 
 use std::ffi::OsStr;
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
@@ -55,8 +56,32 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Err(error) = &toolchain {
         eprintln!("{error:#}");
     }
+    let real = real_oom_left_out(args);
+    // Before their turn, beside the lints, since half of it waits for the network or for one linker
+    // on one processor; done before the tests begin, whose pace it would spoil.
+    let programs = (real.is_none() || machines.is_none()).then(|| {
+        thread::spawn(|| {
+            toolchain.and_then(|()| compile::build(&compile::Args::for_tests().quiet()))
+        })
+    });
+    let packages = machines.is_none().then(|| thread::spawn(vm::fetch));
     if filter.is_none() {
         lint::steps(&mut report);
+    }
+    let mut built = None;
+    if let Some(programs) = programs {
+        report.step("build", || {
+            match programs.join().expect("it does not panic") {
+                Ok(programs) => {
+                    built = Some(programs);
+                    Outcome::Passed
+                }
+                Err(error) => Outcome::Failed(format!("{error:#}")),
+            }
+        });
+    }
+    if let Some(Err(error)) = packages.map(|fetched| fetched.join().expect("it does not panic")) {
+        eprintln!("{error:#}");
     }
     let path = tools::path();
     report.step("unit tests", || {
@@ -73,19 +98,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         tests(cargo, filter)
     });
 
-    let real = real_oom_left_out(args);
-    let mut built = None;
-    if real.is_none() || machines.is_none() {
-        report.step("build", || {
-            match toolchain.and_then(|()| compile::build(&compile::Args::for_tests())) {
-                Ok(programs) => {
-                    built = Some(programs);
-                    Outcome::Passed
-                }
-                Err(error) => Outcome::Failed(format!("{error:#}")),
-            }
-        });
-    }
     let run = |left_out: Option<&str>, job: &dyn Fn(&Built) -> Outcome| match (left_out, &built) {
         (Some(reason), _) => Outcome::Skipped(reason.into()),
         (None, None) => Outcome::Skipped("the build failed".into()),

@@ -5,6 +5,9 @@ use std::thread;
 
 use super::plan;
 
+/// The variable that names the mirror.
+pub(super) const MIRROR: &str = "OOM_PROBE_DEBIAN_MIRROR";
+
 /// Options of `cargo xtask vm-test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -25,7 +28,7 @@ pub(crate) struct Args {
     pub(crate) qemu: Option<PathBuf>,
 
     /// Debian mirror to fetch packages from [default: the one this machine's apt uses]
-    #[arg(long, value_name = "URL", env = "OOM_PROBE_DEBIAN_MIRROR")]
+    #[arg(long, value_name = "URL", env = MIRROR)]
     pub(crate) mirror: Option<String>,
 
     /// Machines that run at the same time [default: as many as this one has processors]

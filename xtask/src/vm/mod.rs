@@ -44,10 +44,7 @@ use crate::{cmd, compile};
 /// # Errors
 /// Something is missing to run it, or not everything in it is right.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let root = cmd::target_dir().join("vm");
-    fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
-    let _lock = lock(&root.join("lock"))?;
-
+    let (root, _lock) = home()?;
     let planned = plan::machines(&args.kernels, &args.vmlinuz, &args.names)?;
     let cache = Cache::new(root.clone(), args.mirror.clone());
     let kernels = planned
@@ -98,6 +95,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         args.report
             .then(|| cmd::workspace().join("docs/compatibility.md")),
     )
+}
+
+/// Gets what [`run`] would get over the network for the whole catalogue, ahead of it.
+///
+/// # Errors
+/// There is no way to get it; [`run`] will try again and tell.
+pub(crate) fn fetch() -> Result<()> {
+    let (root, _lock) = home()?;
+    let cache = Cache::new(root, std::env::var(args::MIRROR).ok());
+    for machine in catalogue::MACHINES {
+        cache.kernel(machine.image)?;
+    }
+    choose_qemu(None, &cache).map(drop)
+}
+
+/// Where everything is, and the right to use it until the file is dropped.
+fn home() -> Result<(PathBuf, File)> {
+    let root = cmd::target_dir().join("vm");
+    fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
+    let lock = lock(&root.join("lock"))?;
+    Ok((root, lock))
 }
 
 /// One run at a time: they share the cache and the log files. Held until the file is dropped.

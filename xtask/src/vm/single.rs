@@ -1,18 +1,18 @@
 //! One machine that runs something else than the real-OOM test.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::args::MIRROR;
 use super::fetch::Cache;
 use super::initramfs::{self, Contents};
 use super::machine::{self, Job};
 use super::plan::{self, Facts, Kernel, Planned};
 use super::qemu::{Memory, Qemu};
-use super::{build, choose_qemu, lock, serial, show};
-use crate::cmd;
+use super::{build, choose_qemu, home, serial, show};
 
 /// A kernel of the catalogue and a QEMU, to run a [`Guest`] with.
 pub(crate) struct Place {
@@ -43,12 +43,10 @@ impl Place {
     /// # Errors
     /// There is no such machine in the catalogue, or no way to get its kernel or QEMU.
     pub(crate) fn get(machine: &str) -> Result<Self> {
-        let root = cmd::target_dir().join("vm");
-        fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
-        let lock = lock(&root.join("lock"))?;
+        let (root, lock) = home()?;
         let planned = plan::machines(&[machine.to_owned()], &[], &[])?.pop();
         let planned = planned.context("one name, one machine")?;
-        let mirror = std::env::var("OOM_PROBE_DEBIAN_MIRROR").ok();
+        let mirror = std::env::var(MIRROR).ok();
         let cache = Cache::new(root.clone(), mirror);
         let kernel = match &planned.kernel {
             Kernel::Package(image) => cache.kernel(image)?,
