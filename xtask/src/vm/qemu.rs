@@ -30,8 +30,8 @@ impl Memory {
     fn arguments(self) -> &'static str {
         match self {
             Self::Small => {
-                "-m 256 -smp 2 \
-                 -object memory-backend-ram,id=memory0,size=192M -numa node,memdev=memory0,cpus=0 \
+                "-m 320 -smp 2 \
+                 -object memory-backend-ram,id=memory0,size=256M -numa node,memdev=memory0,cpus=0 \
                  -object memory-backend-ram,id=memory1,size=64M -numa node,memdev=memory1,cpus=1"
             }
             Self::Large => "-m 2048 -smp 2",
