@@ -16,6 +16,7 @@ use crate::{
     cgroup,
     emit::{Wake, header, submit},
     globals::offset,
+    log,
     maps::{count, is_live},
     read::{Address, Direct, Probe, Read, set},
 };
@@ -69,6 +70,7 @@ fn begin<R: Read>(oc: Address, hook: u8) {
         return;
     }
     count(Count::Begins);
+    log::debug!("oom_kill_process: begins");
     let mut domain = Domain {
         valid: 0,
         memcg: 0,
@@ -130,6 +132,7 @@ fn end(hook: u8) {
         return;
     }
     count(Count::Ends);
+    log::debug!("oom_kill_process: ends");
     let record = header(kind::END, hook, size_of::<Header>());
     let len = size_of::<Header>() as u64;
     submit(

@@ -8,6 +8,7 @@ use oom_probe_common::{ledger::Count, record::Header};
 
 use crate::{
     globals::setting,
+    log,
     maps::{count, output},
 };
 
@@ -47,6 +48,7 @@ pub(crate) fn submit(data: *const u8, len: u64, wake: Wake, dropped: Count) {
     if output(data, len, flags.into()) {
         count(Count::Submitted);
     } else {
+        log::warning!("the ring is full, a record of {} bytes is lost", len);
         count(dropped);
     }
 }

@@ -17,6 +17,7 @@ mod cgroup;
 mod context;
 mod emit;
 mod globals;
+mod log;
 mod maps;
 mod mark;
 mod read;

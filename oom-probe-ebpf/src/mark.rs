@@ -19,6 +19,7 @@ use crate::{
     cgroup,
     emit::{Wake, header, submit},
     globals::{offset, setting},
+    log,
     maps::{Buffer, LastMark, Scratch, count, is_live, scratch, set_last_mark},
     read::{Address, Direct, Probe, Read},
     task,
@@ -69,6 +70,7 @@ fn marked_thread(tid: u32, trigger: u64, hook: u8) {
         return;
     }
     count(Count::Marks);
+    log::debug!("mark_victim: thread {}", tid);
     let record = thread(kind::MARK_TID, tid, trigger, hook);
     let len = size_of::<ThreadRecord>() as u64;
     let data = (&raw const record).cast();
@@ -106,6 +108,11 @@ fn marked<R: Read>(victim: Address, hook: u8) {
     let Some(record) = record::<R>(Buffer::Mark, victim, kind::MARK, hook) else {
         return;
     };
+    log::debug!(
+        "mark_victim: a record of {} bytes, mm {:x}",
+        record.len,
+        record.mm
+    );
     remember(record.mm);
     record.submit(Wake::Now, Count::DroppedMarks);
 }

@@ -17,6 +17,7 @@ use oom_probe_common::{
 use crate::{
     emit::{Wake, header, submit},
     globals::{offset, setting},
+    log,
     maps::{Buffer, count, is_live, last_mark},
     mark::{self, PF_EXITING, ThreadRecord},
     read::{Address, Direct, Probe, Read},
@@ -61,6 +62,7 @@ fn signal_tracepoint(ctx: TracePointContext) -> u32 {
         && let Ok(tid) = field(setting!(signal_pid))
     {
         count(Count::Signals);
+        log::debug!("signal_generate: SIGKILL to thread {}", tid);
         let record = mark::thread(kind::SIGNAL, tid, 0, hook::TRACEPOINT);
         let len = size_of::<ThreadRecord>() as u64;
         let data = (&raw const record).cast();
@@ -87,6 +89,10 @@ fn sent<R: Read>(victim: Address, hook: u8) {
     }
     count(Count::Signals);
     let shares = shares_marked_mm::<R>(victim);
+    log::debug!(
+        "signal_generate: SIGKILL, a marked mm: {}",
+        u32::from(shares)
+    );
     if shares || setting!(whole_signals) == 1 {
         whole::<R>(victim, hook, if shares { Wake::Now } else { Wake::Later });
         return;

@@ -12,7 +12,10 @@ use crate::{cmd, cross, toolchain};
 
 /// All packages but the kernel programs and the tools. Every command that compiles tests selects
 /// these: with the same packages their dependencies have the same features, and are compiled once.
-pub(crate) const TESTED: [&str; 7] = [
+/// Their daemon has the kernel programs' messages, which no other build has.
+pub(crate) const TESTED: [&str; 9] = [
+    "--features",
+    MESSAGES,
     "--workspace",
     "--exclude",
     "oom-probe-ebpf",
@@ -21,6 +24,9 @@ pub(crate) const TESTED: [&str; 7] = [
     "--exclude",
     TOOLS[1],
 ];
+
+/// What makes the kernel programs say what they do.
+pub(crate) const MESSAGES: &str = "oom-probe/ebpf-log";
 
 /// Packages that are no part of what is shipped or of its tests.
 pub(crate) const TOOLS: [&str; 2] = ["xtask", "vm-init"];

@@ -14,6 +14,8 @@ mod identity;
 mod kept;
 mod kernel_btf;
 mod loader;
+#[cfg(feature = "ebpf-log")]
+mod messages;
 mod tracepoint;
 
 use std::fs;

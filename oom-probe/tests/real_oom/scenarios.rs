@@ -6,6 +6,7 @@ mod drill;
 mod group;
 mod lowest;
 mod machine;
+mod messages;
 mod oom_group;
 mod overload;
 mod pins;
@@ -108,6 +109,7 @@ pub(crate) const DAEMON: &[Scenario] = &[
     once("picture of the dashboard", dashboard::picture),
     once("sample of the README", sample::sample),
     any("exposition", rung::exposition),
+    with("kernel messages", &[NativeOnly], messages::messages),
     any("pins: killed for 3 s", pins::outage::killed),
     any("pins: stopped for 3 s", pins::outage::stopped),
     any("pins: ten restarts in a storm", pins::outage::ten_restarts),

@@ -180,6 +180,8 @@ impl Arming<'_> {
         };
         let mut programs = self.load(&settings, place)?;
         tracing::debug!("start: maps made");
+        #[cfg(feature = "ebpf-log")]
+        super::messages::listen(&mut programs);
         let mut attached = attach::mark(&mut programs, &self.btf, candidate.hook)?;
         let (signal, _) = attach::names_of_mark(candidate.hook);
         let signal_program = signal.map(|name| program_fd(&programs, name)).transpose()?;
@@ -250,6 +252,8 @@ impl Arming<'_> {
                 .map_pin_path(LEDGER_MAP, pin::ledger_path(dir))
                 .map_pin_path(RING_MAP, generation.ring());
         }
+        #[cfg(feature = "ebpf-log")]
+        super::messages::prepare(&mut loader);
         Ok(loader.load(OBJECT)?)
     }
 
