@@ -57,17 +57,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         eprintln!("{error:#}");
     }
     let real = real_oom_left_out(args);
-    // Before their turn, beside the lints, since half of it waits for the network or for one linker
-    // on one processor; done before the tests begin, whose pace it would spoil.
+    // Before their turn, beside the lints and compilers, since half of it waits for the network or for
+    // one linker on one processor; done before the tests run, whose pace it would spoil.
     let programs = (real.is_none() || machines.is_none()).then(|| {
         thread::spawn(|| {
             toolchain.and_then(|()| compile::build(&compile::Args::for_tests().quiet()))
         })
     });
-    let packages = machines.is_none().then(|| thread::spawn(vm::fetch));
+    let packages = machines.is_none().then(|| thread::spawn(vm::fetch_all));
     if filter.is_none() {
         lint::steps(&mut report);
     }
+    report.step("tests compile", || {
+        let mut cargo = without_tools(compiled);
+        cargo.arg("--no-run");
+        Outcome::of(cmd::run(&mut cargo))
+    });
     let mut built = None;
     if let Some(programs) = programs {
         report.step("build", || {

@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 ///
 /// # Errors
 /// There is no way to get it; [`run`] will try again and tell.
-pub(crate) fn fetch() -> Result<()> {
+pub(crate) fn fetch_all() -> Result<()> {
     let (root, _lock) = home()?;
     let cache = Cache::new(root, std::env::var(args::MIRROR).ok());
     for machine in catalogue::MACHINES {

@@ -5,7 +5,10 @@ use std::io;
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use log::{Level, Log, Metadata, Record};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    runtime::Handle,
+};
 use tracing::level_filters::LevelFilter;
 
 /// `aya_log_common::Level` by the byte that the programs compare with; 0 lets nothing pass.
@@ -25,9 +28,12 @@ pub(super) fn prepare(loader: &mut EbpfLoader<'_>) {
     loader.override_global(aya_log::LEVEL, byte, true);
 }
 
-/// Passes on what these programs say from now on, beside whatever else this runtime does. Those of
-/// an earlier daemon, taken over as they run, are not heard: their ring went with it.
+/// Passes on what these programs say from now on, beside whatever else this runtime does; without one
+/// nobody does. Those of an earlier daemon, taken over as they run, are not heard: their ring went with it.
 pub(super) fn listen(programs: &mut Ebpf) {
+    if Handle::try_current().is_err() {
+        return;
+    }
     let readable = EbpfLogger::init_with_logger(programs, Diagnostics)
         .map_err(io::Error::other)
         .and_then(|logger| {
