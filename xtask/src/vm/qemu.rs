@@ -150,7 +150,8 @@ const CPU: &str = "-cpu max,-erms,-fsrm";
 ///   be emulated for each reading of the time;
 /// - retpolines make each indirect call several jumps that nobody can foresee;
 /// - pressure stall information is kept at every switch of tasks;
-/// - what was translated of a program is found again only at the address where it was.
+/// - what was translated of a program is found again only at the address where it was;
+/// - ciphers are tested at boot, which no test here needs.
 const CMDLINE: &str =
     "console=ttyS0 panic=-1 quiet tsc=reliable spectre_v2=off psi=0 norandmaps cryptomgr.notests=1";
 
