@@ -9,8 +9,10 @@ use oom_probe::labels::{Cause, Constraint, Limit, LimitSource, Role, VictimKind}
 use crate::case::Case;
 use crate::world::World;
 
-/// The most that usage may differ from a limit that was just hit: what one CPU charges ahead.
-const CHARGED_AHEAD: u64 = 64 * 4096;
+/// The most that usage may differ from a limit that was just hit. A CPU charges 64 pages ahead
+/// (mm/memcontrol.c `MEMCG_CHARGE_BATCH`) and keeps one of small objects; reclaim makes each give them
+/// back, which can end after the kernel has decided to kill. A hog and its parent are on two, moved once.
+const CHARGED_AHEAD: u64 = 4 * 65 * 4096;
 /// A size of a few pages may be further off than a tenth where a thread or a CPU has counted it apart:
 /// 64 pages (mm/memory.c `TASK_RSS_EVENTS_THRESH`, until 6.2), or 32 for each CPU
 /// (lib/percpu_counter.c), which newer kernels (7.2) add up for the log (`get_mm_counter_sum`).

@@ -11,25 +11,24 @@ use tokio::{
 };
 use tracing::level_filters::LevelFilter;
 
-/// `aya_log_common::Level` by the byte that the programs compare with; 0 lets nothing pass.
-static LEVELS: [u8; 6] = [0, 1, 2, 3, 4, 5];
-
 /// Lets programs that are yet to load say what the daemon's own level shows and no more, since each
 /// message costs the kernel time.
 pub(super) fn prepare(loader: &mut EbpfLoader<'_>) {
-    let level = LevelFilter::current().into_level();
-    let byte = &LEVELS[level.map_or(0, |level| match level {
-        tracing::Level::ERROR => 1,
-        tracing::Level::WARN => 2,
-        tracing::Level::INFO => 3,
-        tracing::Level::DEBUG => 4,
-        tracing::Level::TRACE => 5,
-    })];
-    loader.override_global(aya_log::LEVEL, byte, true);
+    // `aya_log_common::Level`, by the byte that the programs compare with; 0 lets nothing pass.
+    let level: &'static u8 = match LevelFilter::current().into_level() {
+        None => &0,
+        Some(tracing::Level::ERROR) => &1,
+        Some(tracing::Level::WARN) => &2,
+        Some(tracing::Level::INFO) => &3,
+        Some(tracing::Level::DEBUG) => &4,
+        Some(tracing::Level::TRACE) => &5,
+    };
+    loader.override_global(aya_log::LEVEL, level, true);
 }
 
-/// Passes on what these programs say from now on, beside whatever else this runtime does; without one
-/// nobody does. Those of an earlier daemon, taken over as they run, are not heard: their ring went with it.
+/// Passes on what these programs say from now on, beside whatever else this runtime does; without
+/// one nobody does. Those of an earlier daemon, taken over as they run, are not heard: their ring
+/// went with it.
 pub(super) fn listen(programs: &mut Ebpf) {
     if Handle::try_current().is_err() {
         return;

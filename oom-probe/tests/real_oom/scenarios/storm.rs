@@ -11,8 +11,8 @@ use crate::expect::{Expected, Place, Trigger};
 use crate::world::{Running, World};
 
 const AT_ONCE: usize = 8;
-/// In 3 MiB a parent that may not be killed now and then died of SIGSEGV: while its children were dying
-/// there was no page for its signal's frame.
+/// In 3 MiB a parent that may not be killed died of SIGSEGV once in some 40 storms: so ends, for one,
+/// who has no page left for what the kernel writes into its memory unasked (kernel/rseq.c).
 pub(super) const LIMIT: u64 = 6 << 20;
 
 /// Children of one parent, a few at a time: more would only wait for each other's end. Where programs
