@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::LIMIT;
+use super::overload::{herd, smallest_ring};
 use crate::case::Case;
 use crate::daemon::Daemon;
 use crate::harness::skipped;
@@ -13,13 +14,17 @@ use crate::world::{Running, World};
 
 const BEFORE_EACH: &str = "kernel programs: ";
 
-/// One kill from its signal to its mark, at the level at which they speak and at the usual one.
+/// Kills whose records no smallest ring holds.
+const MORE_THAN_FIT: u64 = 60;
+
+/// One kill from its signal to its mark, at the level at which they speak and at the usual one, where
+/// they warn of a full ring and say nothing else.
 pub(crate) fn messages(world: &World) -> String {
     if !cfg!(feature = "ebpf-log") {
         return skipped("compiled without the feature ebpf-log");
     }
     let program = Path::new(env!("CARGO_BIN_EXE_oom-probe"));
-    let [talking, quiet] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [talking, quiet, stuck] = [(); 3].map(|()| tempfile::tempdir().unwrap());
     let flags = ["--log-level", "debug"];
     let talking = Daemon::start(program, talking.path(), &flags).unwrap();
     let quiet = Daemon::start(program, quiet.path(), &[]).unwrap();
@@ -29,17 +34,23 @@ pub(crate) fn messages(world: &World) -> String {
     let hog = world.hog(&["grow", "--interval", "0"]);
     Running::start(&cgroup, hog).end().killed();
     case.kills(1);
+    hears(&talking, &["signal_generate: SIGKILL", "mark_victim: "]);
+    assert!(!quiet.log().contains(BEFORE_EACH), "{}", quiet.log());
 
+    let ring = ["--ring-size", &smallest_ring()];
+    let stuck = Daemon::start(program, stuck.path(), &ring).unwrap();
+    stuck.freeze(true);
+    herd(world, MORE_THAN_FIT);
+    stuck.freeze(false);
+    hears(&stuck, &["the ring is full"]);
+    "in the log at level debug, a full ring at the usual one too".to_owned()
+}
+
+fn hears(daemon: &Daemon, messages: &[&str]) {
     let deadline = Instant::now() + Duration::from_secs(5);
-    let expected = ["signal_generate: SIGKILL", "mark_victim: "];
-    let hears = |log: &str| {
-        let said = |words: &str| log.contains(&format!("{BEFORE_EACH}{words}"));
-        expected.iter().all(|words| said(words))
-    };
-    while !hears(&talking.log()) {
-        assert!(Instant::now() < deadline, "{}", talking.log());
+    let said = |words: &&str| daemon.log().contains(&format!("{BEFORE_EACH}{words}"));
+    while !messages.iter().all(said) {
+        assert!(Instant::now() < deadline, "{}", daemon.log());
         thread::sleep(Duration::from_millis(20));
     }
-    assert!(!quiet.log().contains(BEFORE_EACH), "{}", quiet.log());
-    "in the log at level debug, and at no other".to_owned()
 }

@@ -69,12 +69,12 @@ pub(crate) fn full_ring(world: &World) -> String {
 }
 
 /// The largest record, rounded up to what a ring may be.
-fn smallest_ring() -> String {
+pub(super) fn smallest_ring() -> String {
     rustix::param::page_size().max(8 << 10).to_string()
 }
 
 /// A parent whose children are killed one after another.
-fn herd(world: &World, count: u64) {
+pub(super) fn herd(world: &World, count: u64) {
     let cgroup = world.limited("herd", 12 << 20);
     let children = count.to_string();
     let hog = world.hog(&[
