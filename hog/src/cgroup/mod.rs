@@ -23,3 +23,4 @@ mod removal;
 pub use error::Error;
 pub use group::Cgroup;
 pub use hierarchy::{Hierarchy, Version};
+pub use removal::remove_tree;

@@ -32,6 +32,20 @@ pub(super) fn remove_all(version: Version, outermost_first: &[PathBuf]) -> Resul
     Ok(())
 }
 
+/// Removes a directory of a cgroup hierarchy and all below, whoever made them; what runs there is
+/// killed. That there is no such directory is fine.
+///
+/// # Errors
+/// As [`Cgroup::remove`](super::Cgroup::remove).
+pub fn remove_tree(version: Version, directory: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(version, &entry.path())?;
+        }
+    }
+    remove_one(version, directory)
+}
+
 fn remove_one(version: Version, directory: &Path) -> Result<(), Error> {
     if version == Version::V1 && processes_in(directory).is_ok_and(|pids| pids.is_empty()) {
         drop_page_cache(directory);

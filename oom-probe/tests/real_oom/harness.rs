@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::hung;
 use crate::mounts;
 use crate::scenarios;
-use crate::world::{Programs, World};
+use crate::world::{Programs, World, leave_nothing_behind};
 
 /// What a scenario found, in a few words. It panics where something is not as it should be.
 pub(crate) type Run = fn(&World) -> String;
@@ -127,7 +127,9 @@ pub(crate) fn run(set: Set, filters: &[String], times: usize) -> ExitCode {
             tally.tell(scenario.name, &Verdict::Skipped(reason.clone()), None);
         }
     } else {
-        match namespace()
+        // The guard stands outside of the namespace: the mounts in there do not hinder it.
+        match leave_nothing_behind()
+            .and_then(|()| namespace())
             .and_then(|()| Programs::find())
             .and_then(World::new)
         {
@@ -179,7 +181,6 @@ fn run_in(world: &Arc<World>, chosen: &[&Scenario], tally: &mut Tally) {
         };
         tally.tell(scenario.name, &verdict, Some(began.elapsed()));
     }
-    world.sweep();
     if tally.failed > 0 {
         println!("--- daemon ---\n{}", world.daemon.log());
     }

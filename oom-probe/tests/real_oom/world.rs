@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hog::cgroup::{Cgroup, Hierarchy, Version};
+use hog::cgroup::{Cgroup, Hierarchy, Version, remove_tree};
+use hog::guard;
 
 use oom_probe::kill::{Kill, Record};
 
@@ -76,7 +77,7 @@ impl World {
     /// What is missing here.
     pub(crate) fn new(programs: Programs) -> Result<Self, String> {
         let hierarchy = Hierarchy::detect().map_err(|error| error.to_string())?;
-        let vm = std::env::var("OOM_PROBE_VM").ok();
+        let vm = vm();
         if vm.is_some() {
             // The machine runs out of memory on purpose: neither this nor the daemon shall die.
             fs::write("/proc/self/oom_score_adj", "-1000").map_err(|error| error.to_string())?;
@@ -94,7 +95,7 @@ impl World {
             context: label("context"),
             daemon,
             programs,
-            top: format!("oom-probe-test-{}", std::process::id()),
+            top: own_name(),
             _scratch: scratch,
             cgroups: AtomicU32::new(0),
         })
@@ -158,35 +159,39 @@ impl World {
     pub(crate) fn programs(&self) -> &Programs {
         &self.programs
     }
-
-    /// Removes what a scenario that failed may have left behind.
-    pub(crate) fn sweep(&self) {
-        let top = self.hierarchy.root.join(&self.top);
-        if top.exists() {
-            sweep(&top);
-        }
-    }
 }
 
-/// Kills what runs in the cgroup and below, and removes it, leaves first.
-fn sweep(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            sweep(&entry.path());
+/// The name of the one cgroup that all others are below, and of whatever else is this test's own.
+fn own_name() -> String {
+    format!("oom-probe-test-{}", std::process::id())
+}
+
+/// Has what this test makes cleared up at its end, however that comes. An emulated machine ends with it.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn leave_nothing_behind() -> Result<(), String> {
+    if vm().is_some() {
+        return Ok(());
+    }
+    let name = own_name();
+    let sweep = {
+        let name = name.clone();
+        move || {
+            let Ok(Hierarchy { version, root, .. }) = Hierarchy::detect() else {
+                return;
+            };
+            if let Err(error) = remove_tree(version, &root.join(name)) {
+                guard::tell(&error.to_string());
+            }
         }
-    }
-    let pids = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-    for pid in pids.lines().filter_map(|line| line.parse().ok()) {
-        // SAFETY: kill(2) takes no pointer; whatever is in a cgroup of this test's own is its own.
-        unsafe { libc::kill(pid, libc::SIGKILL) };
-    }
-    for _ in 0..500 {
-        if fs::remove_dir(directory).is_ok() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    eprintln!("left behind: {}", directory.display());
+    };
+    // SAFETY: no scenario runs yet, and this test's main makes no thread.
+    unsafe { guard::stand(&name, sweep) }.map_err(|error| format!("no guard: {error}"))
+}
+
+fn vm() -> Option<String> {
+    std::env::var("OOM_PROBE_VM").ok()
 }
 
 /// A hog in a cgroup, killed on drop.

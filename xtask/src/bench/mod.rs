@@ -24,6 +24,7 @@ mod start;
 mod storm;
 mod storms;
 mod sysctl;
+mod tidy;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -135,6 +136,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.report && args.only.is_some() {
         bail!("a report has all parts: leave the name out");
     }
+    tidy::leave_nothing_behind()?;
     // What an image has: one static program, and what is measured is what is shipped.
     let built = match (&args.oom_probe, &args.hog) {
         (Some(oom_probe), Some(hog)) => compile::Built {

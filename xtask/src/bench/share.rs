@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context as _, Result};
 use hog::cgroup::{Hierarchy, Version};
 
+use super::tidy;
+
 /// Where cgroup v1 has the CPU controller.
 const V1: [&str; 2] = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"];
 const V2: &str = "/sys/fs/cgroup";
@@ -31,8 +33,7 @@ impl Share {
         // There may be two daemons at a time.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("oom-probe-bench-{}-{name}-{n}", std::process::id());
-        let directory = root.join(name);
+        let directory = root.join(format!("{}-{name}-{n}", tidy::name()));
         fs::create_dir(&directory).with_context(|| format!("mkdir {}", directory.display()))?;
         let share = Self { directory };
         if let Some(millis) = requested {
@@ -75,7 +76,8 @@ impl Drop for Share {
     }
 }
 
-fn root(version: Version) -> Option<PathBuf> {
+/// Where its cgroups are.
+pub(super) fn root(version: Version) -> Option<PathBuf> {
     match version {
         Version::V1 => V1.map(PathBuf::from).into_iter().find(|path| path.is_dir()),
         Version::V2 => {

@@ -14,6 +14,7 @@ use hog::cgroup::{Cgroup, Hierarchy, Version};
 
 use super::log::Told;
 use super::share::Share;
+use super::tidy;
 
 /// What a process may take before it is killed, bytes.
 const LIMIT: u64 = 8 << 20;
@@ -88,7 +89,7 @@ impl Storm {
     /// A cgroup cannot be made, or a process is not killed.
     pub(super) fn rage(self, hog: &Path) -> Result<Raged> {
         let hierarchy = Hierarchy::detect()?;
-        let name = format!("oom-probe-bench-{}", std::process::id());
+        let name = tidy::name();
         let parent = Cgroup::create(&hierarchy, &name)?;
         let share = Share::of_hogs()?;
         let next = AtomicU32::new(0);

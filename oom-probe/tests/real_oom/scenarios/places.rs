@@ -109,7 +109,7 @@ impl Bare {
 
 impl Drop for Bare {
     fn drop(&mut self) {
-        // Where it fails the sweep at the end comes by.
+        // Where it fails the guard comes by at the end.
         let _ = fs::remove_dir(&self.0);
     }
 }
