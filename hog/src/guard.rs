@@ -1,15 +1,20 @@
 //! Whoever tests leaves nothing behind, however it ends: Ctrl-C, a signal, a scenario that hangs.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{FromRawFd as _, IntoRawFd as _};
+use std::mem;
+use std::os::unix::ffi::OsStrExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Every process that was started has it in its environment, with the name of who stands guard.
-const MARK: &str = "OOM_PROBE_STARTED_BY";
+use tempfile::TempDir;
+
+/// Where temporary files go (environ(7)). It is a directory of the guarded process' own, so whoever has
+/// it in its environment was started there, or by one that was.
+const MARK: &str = "TMPDIR";
 
 /// What has to die by SIGKILL is gone by then.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,9 +22,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Starts a process that waits for the end of this one. It then kills what this one has started, and
 /// what that has started, calls `clear` for the rest, and removes the directory for temporary files
-/// that this process has from now on.
-///
-/// `name` is this process' own: nothing else on this machine may have it.
+/// that this process has from now on, whose name begins with `name`.
 ///
 /// # Errors
 /// The kernel lends no pipe, no process, or no directory.
@@ -27,35 +30,36 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// # Safety
 /// There is no other thread yet.
 pub unsafe fn stand(name: &str, clear: impl FnOnce()) -> io::Result<()> {
-    let scratch = std::env::temp_dir().join(name);
-    fs::create_dir(&scratch)?;
-    let (mut ends, open) = pipe()?;
+    let scratch = tempfile::Builder::new().prefix(name).tempdir()?;
+    let (mut end, open) = io::pipe()?;
     // SAFETY: no other thread can hold a lock that the new process would wait for.
     match unsafe { libc::fork() } {
         -1 => return Err(io::Error::last_os_error()),
         0 => {
             drop(open);
             ignore_signals();
-            // The other end is closed by the kernel, by nobody else.
-            let _ = ends.read(&mut [0]);
-            kill_all(name);
-            clear();
-            if let Err(error) = fs::remove_dir_all(&scratch) {
-                tell(&format!("{}: {error}", scratch.display()));
-            }
+            // Nothing is ever written: this returns when the kernel closes the other end.
+            let _ = end.read(&mut [0]);
+            // What follows in the guarded process is not for this one, not even after a panic.
+            let _ = catch_unwind(AssertUnwindSafe(|| clear_up(scratch, clear)));
             // SAFETY: _exit(2) takes a number. What this process has inherited is its parent's to end.
             unsafe { libc::_exit(0) };
         }
         _ => {
-            let _until_the_end = open.into_raw_fd();
+            mem::forget(open);
             // SAFETY: no other thread reads the environment.
-            unsafe {
-                std::env::set_var(MARK, name);
-                std::env::set_var("TMPDIR", &scratch);
-            }
+            unsafe { std::env::set_var(MARK, scratch.keep()) };
         }
     }
     Ok(())
+}
+
+fn clear_up(scratch: TempDir, clear: impl FnOnce()) {
+    kill_all(scratch.path());
+    clear();
+    if let Err(error) = scratch.close() {
+        tell(&error.to_string());
+    }
 }
 
 /// Says what is left, if there is still somebody to hear it.
@@ -63,28 +67,19 @@ pub fn tell(left: &str) {
     let _ = writeln!(io::stderr(), "left behind: {left}");
 }
 
-/// Both ends are closed in programs that are started.
-fn pipe() -> io::Result<(File, File)> {
-    let mut ends = [0; 2];
-    // SAFETY: pipe2(2) writes two descriptors there.
-    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made them for us.
-    Ok(ends.map(|end| unsafe { File::from_raw_fd(end) }).into())
-}
-
 /// A terminal sends them to whoever runs there.
 fn ignore_signals() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
-        // SAFETY: both numbers are valid.
+        // SAFETY: the numbers are valid, and to ignore takes no handler.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
 }
 
 /// Again and again: who is killed may just have started another.
-fn kill_all(name: &str) {
-    let mark = format!("{MARK}={name}");
+fn kill_all(scratch: &Path) {
+    let mut mark = OsString::from(MARK);
+    mark.push("=");
+    mark.push(scratch);
     let deadline = Instant::now() + PATIENCE;
     loop {
         let pids = marked(&mark);
@@ -104,7 +99,7 @@ fn kill_all(name: &str) {
 }
 
 /// Those that are dead already have no environment.
-fn marked(mark: &str) -> Vec<i32> {
+fn marked(mark: &OsStr) -> Vec<i32> {
     let pid = |name: &OsStr| name.to_str()?.parse().ok();
     let has_it = |directory: &Path| {
         let environment = fs::read(directory.join("environ")).unwrap_or_default();

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio, id};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,13 +34,12 @@ fn main() {
 fn guarded(cleared: &Path) {
     let clear = || fs::write(cleared, "").unwrap();
     // SAFETY: this process has no other thread.
-    unsafe { hog::guard::stand(&format!("hog-guard-test-{}", id()), clear) }.unwrap();
+    unsafe { hog::guard::stand("hog-guard-test", clear) }.unwrap();
     let _left = tempfile::tempdir().unwrap().keep();
+    println!("{}", std::env::temp_dir().display());
     let script = "sleep 1000 & echo $!; wait";
     let mut shell = Command::new("setsid");
-    let mut shell = shell.args(["sh", "-c", script]).spawn().unwrap();
-    println!("{}", std::env::temp_dir().display());
-    shell.wait().unwrap();
+    shell.args(["sh", "-c", script]).status().unwrap();
 }
 
 fn nothing_is_left() {
@@ -69,14 +68,10 @@ fn nothing_is_left() {
     }
 }
 
-/// The child's directory in /proc and the one for temporary files.
+/// The directory in /proc of what it started, and its own for temporary files.
 fn told(guarded: &mut Child) -> (PathBuf, PathBuf) {
     let mut lines = BufReader::new(guarded.stdout.take().unwrap()).lines();
-    let both = [(); 2].map(|()| lines.next().unwrap().unwrap());
-    let [pid, directory] = match both {
-        [first, second] if first.starts_with('/') => [second, first],
-        both => both,
-    };
+    let [directory, pid] = [(); 2].map(|()| lines.next().unwrap().unwrap());
     (Path::new("/proc").join(pid), directory.into())
 }
 

@@ -36,14 +36,15 @@ pub(super) fn remove_all(version: Version, outermost_first: &[PathBuf]) -> Resul
 /// killed. That there is no such directory is fine.
 ///
 /// # Errors
-/// As [`Cgroup::remove`](super::Cgroup::remove).
+/// As [`Cgroup::remove`](super::Cgroup::remove), of the first that stays; all others are tried.
 pub fn remove_tree(version: Version, directory: &Path) -> Result<(), Error> {
+    let mut below = Ok(());
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(version, &entry.path())?;
+            below = below.and(remove_tree(version, &entry.path()));
         }
     }
-    remove_one(version, directory)
+    below.and_then(|()| remove_one(version, directory))
 }
 
 fn remove_one(version: Version, directory: &Path) -> Result<(), Error> {

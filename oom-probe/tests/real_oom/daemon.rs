@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -91,8 +90,6 @@ impl Daemon {
         address: &str,
     ) -> Result<Self, String> {
         let log = directory.join("daemon.log");
-        // SAFETY: between fork and exec only prctl(2) runs, which takes no pointer here.
-        unsafe { command.pre_exec(end_with_parent) };
         if !command.get_args().any(|argument| argument == "--output") {
             command.args(["--output", "json"]);
         }
@@ -229,15 +226,6 @@ impl Daemon {
             assert!(Instant::now() < deadline, "SIGTERM did not end the daemon");
             thread::sleep(PAUSE);
         }
-    }
-}
-
-/// A test that hangs is given up, and leaves nothing running.
-fn end_with_parent() -> io::Result<()> {
-    // SAFETY: prctl(2) with this option takes a number alone.
-    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
     }
 }
 

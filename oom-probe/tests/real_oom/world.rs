@@ -175,15 +175,10 @@ pub(crate) fn leave_nothing_behind() -> Result<(), String> {
         return Ok(());
     }
     let name = own_name();
-    let sweep = {
-        let name = name.clone();
-        move || {
-            let Ok(Hierarchy { version, root, .. }) = Hierarchy::detect() else {
-                return;
-            };
-            if let Err(error) = remove_tree(version, &root.join(name)) {
-                guard::tell(&error.to_string());
-            }
+    let Hierarchy { version, root, .. } = Hierarchy::detect().map_err(|error| error.to_string())?;
+    let sweep = || {
+        if let Err(error) = remove_tree(version, &root.join(&name)) {
+            guard::tell(&error.to_string());
         }
     };
     // SAFETY: no scenario runs yet, and this test's main makes no thread.

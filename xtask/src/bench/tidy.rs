@@ -24,14 +24,11 @@ pub(super) fn leave_nothing_behind() -> Result<()> {
     let name = name();
     let hierarchy = Hierarchy::detect()?;
     let settings = Sysctl::as_they_are()?;
-    let clear = {
-        let name = name.clone();
-        move || {
-            drop(settings);
-            let roots = [Some(hierarchy.root), share::root(hierarchy.version)];
-            for root in roots.into_iter().flatten() {
-                sweep(hierarchy.version, &root, &name);
-            }
+    let clear = || {
+        drop(settings);
+        let roots = [Some(hierarchy.root), share::root(hierarchy.version)];
+        for root in roots.into_iter().flatten() {
+            sweep(hierarchy.version, &root, &name);
         }
     };
     // SAFETY: nothing is measured yet, and xtask's main makes no thread.
