@@ -10,6 +10,7 @@ mod members;
 mod memory;
 mod modes;
 mod process;
+mod program;
 mod say;
 #[cfg(feature = "drill")]
 mod serve;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::program;
+
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -82,7 +84,10 @@ pub(crate) fn fork(body: impl FnOnce() -> u8) -> Result<i32> {
         }
     });
     match forked.context("cannot fork")? {
-        0 => std::process::exit(body().into()),
+        0 => {
+            program::keep_in_memory();
+            std::process::exit(body().into())
+        }
         pid => Ok(pid),
     }
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use hog::units::unescape;
 
 use crate::process::set_oom_score_adj;
+use crate::program;
 
 /// The kernel's `TASK_COMM_LEN` without the final NUL.
 const COMM_BYTES: usize = 15;
@@ -63,6 +64,7 @@ impl Setup {
             comm,
             uid,
         } = self;
+        program::keep_in_memory();
         join(cgroup_procs)?;
         if let Some(value) = *oom_score_adj {
             set_oom_score_adj(value)?;

@@ -1,14 +1,18 @@
 //! Real OOM kills in cgroups of this machine. They need root, and say so where they are skipped.
 
+use std::fs::{self, File};
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hog::cgroup::{Cgroup, Error, Hierarchy, Version};
+use hog::resident::Resident;
 
 const LIMIT: u64 = 16 << 20;
 
@@ -35,8 +39,12 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// A hog of whose cgroup's limit all is left for what it takes.
 fn hog(arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hog"));
+    static HOG: OnceLock<Resident> = OnceLock::new();
+    let program = env!("CARGO_BIN_EXE_hog");
+    HOG.get_or_init(|| Resident::hold(Path::new(program)).unwrap());
+    let mut command = Command::new(program);
     command
         .args(arguments.split_whitespace())
         .stdout(Stdio::piped());
@@ -65,9 +73,9 @@ fn first_line(child: &mut Child) {
     }
 }
 
-/// Looks until it is as wanted, for a few seconds; processes do not end in an instant.
+/// Looks until it is as wanted, half a minute at most; processes do not end in an instant.
 fn wait_until(look: impl Fn() -> Vec<i32>, wanted: impl Fn(&Vec<i32>) -> bool) -> Vec<i32> {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let seen = look();
         if wanted(&seen) {
@@ -124,6 +132,43 @@ fn the_parent_of_a_herd_lives_on() {
         "{said}"
     );
     assert_eq!(cgroup.oom_kill_count().unwrap(), 3);
+}
+
+/// The kernel would rather read a program again than kill: without its locks, hundreds of times for
+/// each kill.
+#[test]
+fn a_program_that_was_not_in_memory_is_not_read_again_and_again() {
+    const CHILDREN: u64 = 20;
+    // As large as the program itself, with some room.
+    let Some(cgroup) = limited(48 << 20) else {
+        return;
+    };
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let cold = directory.path().join("hog");
+    fs::copy(env!("CARGO_BIN_EXE_hog"), &cold).unwrap();
+    drop_from_page_cache(&cold);
+    let mut herd = Command::new(cold);
+    herd.args(["herd", "--parallel", "3", "--interval", "0"]);
+    herd.args(["--step", "512K", "--children", &CHILDREN.to_string()]);
+    herd.stdout(Stdio::null());
+    let status = cgroup.spawn(herd).unwrap().wait().unwrap();
+    assert!(status.success(), "{status}");
+    assert_eq!(cgroup.oom_kill_count().unwrap(), CHILDREN);
+    let statistics = fs::read_to_string(cgroup.directory().join("memory.stat")).unwrap();
+    let read = statistics
+        .lines()
+        .find_map(|line| line.strip_prefix("pgmajfault "));
+    let read: u64 = read.unwrap().parse().unwrap();
+    assert!(read < 10 * CHILDREN, "{read} faults read from the disk");
+}
+
+fn drop_from_page_cache(path: &Path) {
+    let file = File::open(path).unwrap();
+    // Dirty pages stay.
+    file.sync_all().unwrap();
+    // SAFETY: posix_fadvise(2) takes numbers.
+    let error = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    assert_eq!(error, 0);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hog::cgroup::{Cgroup, Hierarchy, Version, remove_tree};
 use hog::guard;
+use hog::resident::Resident;
 
 use oom_probe::kill::{Kill, Record};
 
@@ -28,6 +29,7 @@ pub(crate) struct World {
     top: String,
     /// For what the daemon writes.
     _scratch: tempfile::TempDir,
+    _hog: Resident,
     cgroups: AtomicU32,
 }
 
@@ -85,6 +87,8 @@ impl World {
             fs::write("/proc/sys/kernel/printk", "1").map_err(|error| error.to_string())?;
         }
         let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let hog = Resident::hold(&programs.hog);
+        let hog = hog.map_err(|error| format!("{}: {error}", programs.hog.display()))?;
         let daemon = Daemon::start(&programs.oom_probe, scratch.path(), &[])?;
         let metrics = daemon.metrics();
         let label = |name| metrics.label("oom_probe_hook_info", name);
@@ -97,6 +101,7 @@ impl World {
             programs,
             top: own_name(),
             _scratch: scratch,
+            _hog: hog,
             cgroups: AtomicU32::new(0),
         })
     }

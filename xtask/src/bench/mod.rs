@@ -31,6 +31,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use hog::resident::Resident;
+
 use crate::source::Source;
 use crate::{cmd, compile};
 use report::Run;
@@ -145,6 +147,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         },
         _ => compile::build(&compile::Args::for_tests())?,
     };
+    let _hog = Resident::hold(&built.hog)?;
     let effort = if args.quick { &QUICK } else { &FULL };
     let load_before = machine::load();
     let mut sections = Vec::new();
