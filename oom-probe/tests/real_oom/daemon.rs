@@ -169,9 +169,19 @@ impl Daemon {
         assert_eq!(sent, 0);
     }
 
-    /// What it said on standard error.
+    /// What it said on standard error so far: a thread of its own writes it, so that only lines
+    /// before the one that [`Self::start`] waits for are sure to be there.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until it has said that.
+    pub(crate) fn wait_for_log(&self, part: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(part) {
+            assert!(Instant::now() < deadline, "no {part:?}: {}", self.log());
+            thread::sleep(PAUSE);
+        }
     }
 
     /// The kills that it wrote on standard output; none where that went elsewhere. The end of a file

@@ -60,7 +60,7 @@ pub(crate) fn plain_tracepoint(world: &World) -> String {
         .into_iter()
         .collect();
     assert_eq!(victims.len(), 100, "{}", ended.said);
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     let kills = loop {
         let kills = daemon.kills(None);
         if kills.len() >= 100 || Instant::now() > deadline {

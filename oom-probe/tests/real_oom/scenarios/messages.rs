@@ -2,8 +2,6 @@
 //! cargo makes beside this test, which nothing else here runs.
 
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use super::LIMIT;
 use super::overload::{herd, smallest_ring};
@@ -34,7 +32,9 @@ pub(crate) fn messages(world: &World) -> String {
     let hog = world.hog(&["grow", "--interval", "0"]);
     Running::start(&cgroup, hog).end().killed();
     case.kills(1);
-    hears(&talking, &["signal_generate: SIGKILL", "mark_victim: "]);
+    for message in ["signal_generate: SIGKILL", "mark_victim: "] {
+        talking.wait_for_log(&format!("{BEFORE_EACH}{message}"));
+    }
     assert!(!quiet.log().contains(BEFORE_EACH), "{}", quiet.log());
 
     let ring = ["--ring-size", &smallest_ring()];
@@ -42,15 +42,6 @@ pub(crate) fn messages(world: &World) -> String {
     stuck.freeze(true);
     herd(world, MORE_THAN_FIT);
     stuck.freeze(false);
-    hears(&stuck, &["the ring is full"]);
+    stuck.wait_for_log(&format!("{BEFORE_EACH}the ring is full"));
     "in the log at level debug, a full ring at the usual one too".to_owned()
-}
-
-fn hears(daemon: &Daemon, messages: &[&str]) {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    let said = |words: &&str| daemon.log().contains(&format!("{BEFORE_EACH}{words}"));
-    while !messages.iter().all(said) {
-        assert!(Instant::now() < deadline, "{}", daemon.log());
-        thread::sleep(Duration::from_millis(20));
-    }
 }

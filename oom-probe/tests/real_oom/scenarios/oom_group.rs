@@ -223,7 +223,9 @@ fn nothing_to_set(world: &World, cart: &PodJson) -> String {
             .any(|event| event["reason"] == "OOMGroupUnsupported")
     });
     assert_eq!(stage.keeper.state()["supported"], false);
-    assert!(stage.keeper.log().contains("nothing to set"));
+    until("the log tells it", || {
+        stage.keeper.log().contains("nothing to set")
+    });
     assert!(
         stage
             .keeper

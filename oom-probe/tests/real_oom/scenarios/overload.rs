@@ -53,7 +53,7 @@ pub(crate) fn full_ring(world: &World) -> String {
     assert!(unknown > 0 && unknown <= dropped, "{unknown} of {dropped}");
     assert_eq!(growth("oom_probe_records_rejected_total"), 0);
     assert_eq!(after.value("oom_probe_unaccounted_kills"), 0);
-    assert!(daemon.log().contains("the ring was full"));
+    daemon.wait_for_log("the ring was full");
     assert_flat(&daemon, resident);
     assert_eq!(daemon.get("/healthz"), "ok\n");
 

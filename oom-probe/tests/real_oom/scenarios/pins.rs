@@ -179,15 +179,6 @@ fn wait_for_written(daemon: &Daemon, count: usize) {
     }
 }
 
-/// Waits until the daemon has said that: its diagnostics are written by a thread of their own.
-fn wait_for_log(daemon: &Daemon, part: &str) {
-    let deadline = Instant::now() + PATIENCE;
-    while !daemon.log().contains(part) {
-        assert!(Instant::now() < deadline, "no {part:?}: {}", daemon.log());
-        thread::sleep(PAUSE);
-    }
-}
-
 /// The kernel's own count agrees with what all daemons have counted.
 fn balanced(daemon: &Daemon) {
     let deadline = Instant::now() + PATIENCE;

@@ -66,7 +66,7 @@ pub(crate) fn exposition(world: &World) -> String {
 
 /// Each kill is one line of standard output and one record of the API, in the same order.
 pub(crate) fn log_and_api_agree(world: &World) -> String {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let ids = |kills: Vec<oom_probe::kill::Record>| -> Vec<String> {
             kills.into_iter().map(|record| record.kill.id).collect()

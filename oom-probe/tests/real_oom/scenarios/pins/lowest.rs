@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Daemons, Victims, some, wait_for_log};
+use super::{Daemons, Victims, some};
 use crate::daemon::Daemon;
 use crate::harness::skipped;
 use crate::scenarios::lowest::without_btf;
@@ -39,14 +39,14 @@ pub(crate) fn plain_tracepoint(world: &World) -> String {
     drop(first);
     let victims = some(world, 3);
     let second = start(scratch[1].path());
-    wait_for_log(&second, "taking over");
+    second.wait_for_log("taking over");
     told(&second, &victims);
     assert_eq!(second.metrics().value("oom_probe_pinned"), 1);
     "3 of 3 kills while no daemon ran".to_owned()
 }
 
 fn says_so(daemon: &Daemon, daemons: &Daemons<'_>) {
-    wait_for_log(daemon, "kills while no daemon runs are lost: this kernel");
+    daemon.wait_for_log("kills while no daemon runs are lost: this kernel");
     assert_eq!(daemon.metrics().value("oom_probe_pinned"), 0);
     assert!(!daemons.bpffs.pin_dir().exists());
 }

@@ -13,7 +13,7 @@ use oom_probe::kernel::{
 };
 use oom_probe_common::ABI_VERSION;
 
-use super::{Daemons, Killing, balanced, each_once, some, wait_for_log, wait_for_written};
+use super::{Daemons, Killing, balanced, each_once, some, wait_for_written};
 use crate::world::World;
 
 /// Programs with a ring of another size are other programs, and both are attached for a moment.
@@ -30,8 +30,7 @@ pub(crate) fn another_build(world: &World) -> String {
         wait_for_written(&second, 5);
         (killing.stop(), second)
     });
-    let log = second.log();
-    assert!(log.contains("replaced, without a gap"), "{log}");
+    second.wait_for_log("replaced, without a gap");
     balanced(&second);
     each_once(&second.kills(None), &victims);
     drop(second);
@@ -56,7 +55,7 @@ pub(crate) fn another_version(world: &World) -> String {
     some(world, KILLS);
     drop(before);
     let daemon = daemons.start(&[]);
-    wait_for_log(&daemon, "replaced, without a gap");
+    daemon.wait_for_log("replaced, without a gap");
     let metrics = daemon.metrics();
     let unknown = ["scope=\"unknown\"", "limit=\"unknown\""].map(str::to_owned);
     let counted = metrics.sum("oom_probe_kills_total", &unknown);
@@ -68,7 +67,7 @@ pub(crate) fn another_version(world: &World) -> String {
         daemon.log()
     );
     assert_eq!(drained, counted);
-    wait_for_log(&daemon, "counted without a record: version");
+    daemon.wait_for_log("counted without a record: version");
     assert!(daemon.written().is_empty());
     balanced(&daemon);
     let victims = some(world, 2);
