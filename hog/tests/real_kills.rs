@@ -139,13 +139,13 @@ fn the_parent_of_a_herd_lives_on() {
 #[test]
 fn a_program_that_was_not_in_memory_is_not_read_again_and_again() {
     const CHILDREN: u64 = 20;
-    // As large as the program itself, with some room.
-    let Some(cgroup) = limited(48 << 20) else {
-        return;
-    };
+    let program = Path::new(env!("CARGO_BIN_EXE_hog"));
+    // All of it fits, and little else.
+    let limit = program.metadata().unwrap().len() + (4 << 20);
+    let Some(cgroup) = limited(limit) else { return };
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let cold = directory.path().join("hog");
-    fs::copy(env!("CARGO_BIN_EXE_hog"), &cold).unwrap();
+    fs::copy(program, &cold).unwrap();
     drop_from_page_cache(&cold);
     let mut herd = Command::new(cold);
     herd.args(["herd", "--parallel", "3", "--interval", "0"]);
@@ -159,6 +159,9 @@ fn a_program_that_was_not_in_memory_is_not_read_again_and_again() {
         .lines()
         .find_map(|line| line.strip_prefix("pgmajfault "));
     let read: u64 = read.unwrap().parse().unwrap();
+    if read == 0 {
+        eprintln!("skipped: the program was in memory, as on tmpfs it always is");
+    }
     assert!(read < 10 * CHILDREN, "{read} faults read from the disk");
 }
 

@@ -35,7 +35,8 @@ pub(crate) fn messages(world: &World) -> String {
     for message in ["signal_generate: SIGKILL", "mark_victim: "] {
         talking.wait_for_log(&format!("{BEFORE_EACH}{message}"));
     }
-    assert!(!quiet.log().contains(BEFORE_EACH), "{}", quiet.log());
+    let (_, said) = quiet.stop();
+    assert!(!said.contains(BEFORE_EACH), "{said}");
 
     let ring = ["--ring-size", &smallest_ring()];
     let stuck = Daemon::start(program, stuck.path(), &ring).unwrap();
