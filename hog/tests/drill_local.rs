@@ -1,8 +1,6 @@
 //! `hog drill` on this machine: real replicas and a real kill, without a probe to ask. It needs root,
 //! and says so where it is skipped.
 
-mod stopped;
-
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hog::cgroup::Hierarchy;
 use serde_json::Value;
 
-use stopped::stopped;
+use crate::stopped::stopped;
 
 /// They share the CPUs, and one of them measures silence.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{env, iter};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+use std::{env, iter, thread};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -72,15 +74,32 @@ fn named(command: &Command) -> String {
     whole.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// Runs the command and shows its output only if it fails.
+/// Between two signs of life of a command that is run quietly.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+
+/// Runs the command and shows its output only if it fails; says now and then that it still runs.
 ///
 /// # Errors
 /// It could not be started, or did not succeed.
 pub(crate) fn run_quietly(command: &mut Command) -> Result<()> {
-    let output = command
+    let child = command
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .with_context(|| format!("cannot run `{}`", shown(command)))?;
+    let began = Instant::now();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    let output = loop {
+        match receiver.recv_timeout(SIGN_OF_LIFE) {
+            Ok(output) => break output?,
+            Err(RecvTimeoutError::Timeout) => {
+                eprintln!("  {} s: {}", began.elapsed().as_secs(), named(command));
+            }
+            Err(RecvTimeoutError::Disconnected) => bail!("`{}` got lost", named(command)),
+        }
+    };
     if !output.status.success() {
         eprint!("{}", String::from_utf8_lossy(&output.stdout));
         eprint!("{}", String::from_utf8_lossy(&output.stderr));

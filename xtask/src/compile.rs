@@ -10,27 +10,6 @@ use clap::Args as ClapArgs;
 use crate::source::Source;
 use crate::{cmd, cross, toolchain};
 
-/// All packages but the kernel programs and the tools. Every command that compiles tests selects
-/// these: with the same packages their dependencies have the same features, and are compiled once.
-/// Their daemon has the kernel programs' messages, which no other build has.
-pub(crate) const TESTED: [&str; 9] = [
-    "--features",
-    MESSAGES,
-    "--workspace",
-    "--exclude",
-    "oom-probe-ebpf",
-    "--exclude",
-    TOOLS[0],
-    "--exclude",
-    TOOLS[1],
-];
-
-/// What makes the kernel programs say what they do.
-pub(crate) const MESSAGES: &str = "oom-probe/ebpf-log";
-
-/// Packages that are no part of what is shipped or of its tests.
-pub(crate) const TOOLS: [&str; 2] = ["xtask", "vm-init"];
-
 /// What to build, and how.
 #[derive(Debug, Default, ClapArgs)]
 pub(crate) struct Args {
@@ -43,9 +22,6 @@ pub(crate) struct Args {
     /// Link statically (glibc), into target/TRIPLE/release.
     #[arg(long = "static")]
     link_static: bool,
-    /// Tell only what is wrong.
-    #[arg(long)]
-    quiet: bool,
 }
 
 /// Directories of this machine that would show in a binary, and what they are called there.
@@ -58,14 +34,6 @@ impl Args {
         Self {
             link_static: true,
             ..Self::default()
-        }
-    }
-
-    /// The same beside something else that has the terminal.
-    pub(crate) fn quiet(self) -> Self {
-        Self {
-            quiet: true,
-            ..self
         }
     }
 
@@ -115,9 +83,6 @@ pub(crate) fn build_at(args: &Args, workspace: &Path, target_dir: &Path) -> Resu
     ]);
     if !args.debug {
         cargo.arg("--release");
-    }
-    if args.quiet {
-        cargo.arg("--quiet");
     }
     let triple = triple(args);
     if let Some(triple) = &triple {

@@ -11,11 +11,11 @@ use crate::{cmd, tools};
 pub(crate) fn run() -> Result<()> {
     let path = tools::path();
     // Manifests are rendered from the copies: those come first.
-    for tests in ["copies::", "render::"] {
+    for tests in ["deploy::copies::", "deploy::render::"] {
         let mut cargo = cmd::cargo();
         cargo
             .args(["test", "--quiet", "--package", "oom-probe"])
-            .args(["--test", "deploy", tests])
+            .args(["--test", "it", tests])
             .env("PATH", &path)
             .env("OOM_PROBE_DEPLOY_WRITE", "1");
         cmd::run(&mut cargo)?;

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Some(name) => bail!("no target `{name}`: there are {}", all.join(", ")),
     };
     let cargo_fuzz = Tool::CARGO_FUZZ.ensure()?;
-    let mut report = Report::default();
+    let report = Report::default();
     report.step("build", || {
         Outcome::of(cmd::run(&mut build(&cargo_fuzz, args)))
     });
@@ -53,11 +53,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     report.print();
-    Ok(if report.counts().failed > 0 {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(report.exit_code())
+}
+
+/// Runs each target once over the inputs in the repository.
+///
+/// # Errors
+/// cargo-fuzz cannot be had, a target does not compile, or an input is a finding.
+#[cfg(feature = "full")]
+pub(crate) fn corpora() -> Result<()> {
+    let cargo_fuzz = Tool::CARGO_FUZZ.ensure()?;
+    for target in targets()? {
+        let corpus = directory().join("corpus").join(&target);
+        let mut run = libfuzzer(&cargo_fuzz, &target, &[&corpus]);
+        cmd::run_quietly(run.arg("-runs=0"))?;
+    }
+    Ok(())
 }
 
 fn directory() -> PathBuf {
@@ -65,7 +76,7 @@ fn directory() -> PathBuf {
 }
 
 /// The names of all targets, those of their programs.
-fn targets() -> Result<Vec<String>> {
+pub(crate) fn targets() -> Result<Vec<String>> {
     let programs = directory().join("fuzz_targets");
     let entries =
         fs::read_dir(&programs).with_context(|| format!("cannot read {}", programs.display()))?;

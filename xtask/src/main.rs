@@ -1,16 +1,29 @@
 //! `cargo xtask …`: everything a developer or CI does with oom-probe.
 
+#![cfg_attr(
+    not(feature = "full"),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "shared parts that only a command of the whole xtask calls"
+    )
+)]
+
+#[cfg(feature = "full")]
 mod bench;
 mod cmd;
 mod compile;
+#[cfg(feature = "full")]
 mod containers;
 mod cross;
 mod debian;
 mod deploy;
 mod fuzz;
 mod hog;
+#[cfg(feature = "full")]
 mod image;
 mod lint;
+mod prerequisites;
 mod report;
 mod run;
 mod source;
@@ -19,6 +32,7 @@ mod test;
 mod toolchain;
 mod tools;
 mod vm;
+mod whole;
 
 use std::process::ExitCode;
 
@@ -34,20 +48,34 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Job {
-    /// Build `oom-probe` and `hog`; the eBPF toolchain is got once if need be.
+    /// Build `oom-probe` and `hog`; the eBPF toolchain is installed once if need be.
     Build(compile::Args),
     /// Build and run `oom-probe run` on this machine, unpinned.
     Run(run::Args),
-    /// Write OCI archives of the daemon and of the hog, for `ctr`, `docker` and `kind` to load.
-    Image(image::Args),
     /// Render the manifests and copy the rules and the dashboard to where they are needed.
     Deploy,
     /// Make a real OOM kill in a cgroup of its own.
     Hog(hog::Args),
-    /// Run the unit tests, the lints, the real-OOM tests and the emulated machines.
+    /// Run the gate: lints, unit tests, real OOM kills here and on emulated kernels.
     Test(test::Args),
     /// Check format, lints, docs, spelling and dependencies.
     Lint,
+    /// Fuzz the parsers of untrusted input, each target for a bounded time.
+    Fuzz(fuzz::Args),
+    /// Download the programs that tests run, and print their directories, for a PATH.
+    Tools,
+    /// Run the real-OOM test on real kernels, each in an emulated machine.
+    VmTest(vm::Args),
+    #[command(flatten)]
+    Whole(Whole),
+}
+
+/// Commands of the whole xtask, which compiles twice as long.
+#[cfg(feature = "full")]
+#[derive(Debug, Subcommand)]
+enum Whole {
+    /// Write OCI archives of the daemon and of the hog, for `ctr`, `docker` and `kind` to load.
+    Image(image::Args),
     /// Measure the daemon against its budgets, by real kills on this machine.
     Bench(bench::Args),
     /// One of the alternatives that the bench measures.
@@ -59,14 +87,20 @@ enum Job {
     /// What the bench measures in an emulated machine, inside that.
     #[command(hide = true)]
     BenchGuest(bench::GuestArgs),
-    /// Fuzz what reads bytes from outside, each target for a bounded time.
-    Fuzz(fuzz::Args),
-    /// Get the programs that tests run, and print where they are, for a PATH.
-    Tools,
     /// Run the images in a containerd of their own, with real OOM kills; needs root.
     ContainerTest(containers::Args),
-    /// Run the real-OOM test on real kernels, each in an emulated machine.
-    VmTest(vm::Args),
+}
+
+/// The same commands in an xtask that has to compile itself again for them.
+#[cfg(not(feature = "full"))]
+#[derive(Debug, Subcommand)]
+enum Whole {
+    /// Write OCI archives of the daemon and of the hog, for `ctr`, `docker` and `kind` to load.
+    Image(whole::PassedOn),
+    /// Measure the daemon against its budgets, by real kills on this machine.
+    Bench(whole::PassedOn),
+    /// Run the images in a containerd of their own, with real OOM kills; needs root.
+    ContainerTest(whole::PassedOn),
 }
 
 impl Job {
@@ -74,19 +108,33 @@ impl Job {
         match self {
             Self::Build(args) => compile::run(args).map(|()| ExitCode::SUCCESS),
             Self::Run(args) => run::run(args),
-            Self::Image(args) => image::run(args).map(|()| ExitCode::SUCCESS),
             Self::Hog(args) => hog::run(args),
             Self::Test(args) => test::run(args),
             Self::Lint => Ok(lint::run()),
-            Self::Bench(args) => bench::run(args),
-            Self::BenchRival { own } => bench::run_rival(*own).map(|()| ExitCode::SUCCESS),
-            Self::BenchGuest(args) => bench::run_guest(args).map(|()| ExitCode::SUCCESS),
             Self::Deploy => deploy::run().map(|()| ExitCode::SUCCESS),
             Self::Fuzz(args) => fuzz::run(args),
             Self::Tools => tools::run().map(|()| ExitCode::SUCCESS),
-            Self::ContainerTest(args) => containers::run(args).map(|()| ExitCode::SUCCESS),
             Self::VmTest(args) => vm::run(args).map(|()| ExitCode::SUCCESS),
+            Self::Whole(whole) => whole.run(),
         }
+    }
+}
+
+impl Whole {
+    #[cfg(feature = "full")]
+    fn run(&self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Image(args) => image::run(args).map(|()| ExitCode::SUCCESS),
+            Self::Bench(args) => bench::run(args),
+            Self::BenchRival { own } => bench::run_rival(*own).map(|()| ExitCode::SUCCESS),
+            Self::BenchGuest(args) => bench::run_guest(args).map(|()| ExitCode::SUCCESS),
+            Self::ContainerTest(args) => containers::run(args).map(|()| ExitCode::SUCCESS),
+        }
+    }
+
+    #[cfg(not(feature = "full"))]
+    fn run(&self) -> anyhow::Result<ExitCode> {
+        whole::run()
     }
 }
 

@@ -1,6 +1,8 @@
 //! The steps of a long job, each with its outcome: a failed one does not hide the others.
 
 use std::ops::AddAssign;
+use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -96,31 +98,44 @@ impl Outcome {
     }
 }
 
-/// What was done so far.
+/// What was done so far, by several threads if need be.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    steps: Vec<(String, Outcome, Duration)>,
+    steps: Mutex<Vec<(String, Outcome, Duration)>>,
 }
 
 impl Report {
-    /// Does one step under its heading and notes how it came out.
-    pub(crate) fn step(&mut self, name: &str, job: impl FnOnce() -> Outcome) {
-        eprintln!("\n=== {name}");
+    /// Does one step and notes how it came out.
+    pub(crate) fn step(&self, name: &str, job: impl FnOnce() -> Outcome) {
+        eprintln!("=== {name}");
         let start = Instant::now();
         let outcome = job();
-        if let Outcome::Failed(why) | Outcome::Tests(_, Some(why)) = &outcome {
-            eprintln!("{name}: {why}");
-        }
-        self.steps.push((name.into(), outcome, start.elapsed()));
+        let took = start.elapsed();
+        eprintln!(
+            "=== {name}: {} in {:.1} s {}",
+            outcome.word(),
+            took.as_secs_f64(),
+            outcome.note()
+        );
+        self.locked().push((name.into(), outcome, took));
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<(String, Outcome, Duration)>> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sum over all steps.
     pub(crate) fn counts(&self) -> Counts {
         let mut sum = Counts::default();
-        for (_, outcome, _) in &self.steps {
+        for (_, outcome, _) in self.locked().iter() {
             sum += outcome.counts();
         }
         sum
+    }
+
+    /// Success if no step failed.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(u8::from(self.counts().failed > 0))
     }
 
     /// How many tests ran, steps without tests of their own left out.
@@ -129,7 +144,8 @@ impl Report {
             Outcome::Tests(counts, _) => counts.passed + counts.failed,
             Outcome::Passed | Outcome::Failed(_) | Outcome::Skipped(_) => 0,
         };
-        self.steps.iter().map(|(_, outcome, _)| ran(outcome)).sum()
+        let steps = self.locked();
+        steps.iter().map(|(_, outcome, _)| ran(outcome)).sum()
     }
 
     /// Prints the table and, last, the line of counts.
@@ -139,7 +155,7 @@ impl Report {
             .load_style(presets::NOTHING)
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_header(["step", "result", "time", ""]);
-        for (name, outcome, took) in &self.steps {
+        for (name, outcome, took) in self.locked().iter() {
             let took = format!("{:.1} s", took.as_secs_f64());
             // Only the first line: the rest was shown when it happened.
             let note = outcome.note().lines().next().unwrap_or_default().to_owned();
@@ -200,7 +216,7 @@ mod tests {
 
     #[test]
     fn every_step_is_done_though_one_fails() {
-        let mut report = Report::default();
+        let report = Report::default();
         report.step("one", || Outcome::Failed("broken".into()));
         report.step("two", || Outcome::Passed);
         assert_eq!(report.tests_run(), 0);

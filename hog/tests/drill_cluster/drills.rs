@@ -4,7 +4,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::shop::{Cluster, Script};
+use super::shop::{Cluster, Script};
 use crate::stopped::stopped;
 
 struct Drill {

@@ -10,11 +10,11 @@ use http_body_util::BodyExt;
 use hyper::{Method, Response};
 use serde_json::{Value, json};
 
+use super::sockets;
 use crate::apiserver::ApiServer;
 use crate::apiserver::answer::{Pieces, respond};
 use crate::apiserver::pods::PodJson;
 use crate::apiserver::serve::Asked;
-use crate::sockets;
 
 pub(crate) const MIB: u64 = 1 << 20;
 /// The scenario's step, though quicker.

@@ -18,9 +18,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+use super::shop::{MIB, Shop};
 use crate::apiserver::answer::Pieces;
 use crate::apiserver::serve::Asked;
-use crate::shop::{MIB, Shop};
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 

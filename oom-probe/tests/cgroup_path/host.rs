@@ -5,7 +5,7 @@ use oom_probe::{
     labels::Limit,
 };
 
-use crate::{APP, fill, id};
+use super::{APP, fill, id};
 
 const CONTAINERD: Option<Runtime> = Some(Runtime::Containerd);
 const DOCKER: Option<Runtime> = Some(Runtime::Docker);

@@ -2,7 +2,7 @@
 
 use oom_probe::cgroup::{container::Runtime, path::Identity, pod::Qos};
 
-use crate::{APP, HASH, INNER, NODE, OTHER_UID, UID, fill, id};
+use super::{APP, HASH, INNER, NODE, OTHER_UID, UID, fill, id};
 
 /// What a path of a pod says: container, UID, runtime, QoS class, levels of container and pod.
 type PodCase = (

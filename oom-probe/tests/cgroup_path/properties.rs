@@ -9,7 +9,7 @@ use oom_probe::{
 };
 use proptest::prelude::*;
 
-use crate::fill;
+use super::fill;
 
 /// A pod's container on a made-up node, and the path that a kubelet would give it.
 #[derive(Debug)]

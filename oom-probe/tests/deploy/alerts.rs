@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::programs::{deploy, output, program};
+use super::programs::{deploy, output, program};
 
 fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(deploy().join(directory))

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
-use crate::programs::{output, program};
+use super::programs::{output, program};
 
 #[test]
 fn a_bpffs_is_mounted_once() {

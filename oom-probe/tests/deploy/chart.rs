@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::objects;
-use crate::programs::{deploy, output, program};
-use crate::render::template;
-use crate::schema;
+use super::objects;
+use super::programs::{deploy, output, program};
+use super::render::template;
+use super::schema;
 
 #[test]
 fn the_chart_is_in_order() {

@@ -8,9 +8,9 @@ use clap::Parser as _;
 use oom_probe::cli::Cli;
 use serde_json::{Value, json};
 
-use crate::objects::{Objects, committed, parse};
-use crate::programs::{deploy, output, program};
-use crate::schema;
+use super::objects::{Objects, committed, parse};
+use super::programs::{deploy, output, program};
+use super::schema;
 
 const DAEMON_SET: &str = "apps/v1 DaemonSet oom-probe-cleanup/oom-probe-cleanup";
 

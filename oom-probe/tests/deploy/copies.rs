@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 
-use crate::programs::deploy;
+use super::programs::deploy;
 
 /// Set by `cargo xtask deploy`: write what differs instead of failing.
 const WRITE: &str = "OOM_PROBE_DEPLOY_WRITE";

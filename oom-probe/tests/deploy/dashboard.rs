@@ -7,12 +7,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::programs::{deploy, output, program};
+use super::programs::{deploy, output, program};
 
-#[path = "../dashboard/panels.rs"]
-mod panels;
-
-use panels::Panels;
+use crate::panels::Panels;
 
 fn dashboard() -> Value {
     let path = deploy().join("dashboard/oom-probe.json");

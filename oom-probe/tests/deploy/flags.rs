@@ -4,7 +4,7 @@ use clap::{CommandFactory as _, Parser as _};
 use oom_probe::cli::Cli;
 use serde_json::Value;
 
-use crate::objects::{committed, pod_specs};
+use super::objects::{committed, pod_specs};
 
 const IMAGE: &str = "localhost/oom-probe:";
 

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::programs::deploy;
+use super::programs::deploy;
 
 /// Objects by what tells them apart in a cluster.
 pub(crate) type Objects = BTreeMap<String, Value>;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::objects::{Objects, committed, pod_specs};
+use super::objects::{Objects, committed, pod_specs};
 
 fn probe(objects: &Objects) -> (&Value, &Value) {
     let (_, spec) = pod_specs(objects)

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::copies;
-use crate::objects::{self, Objects};
-use crate::programs::{deploy, output, program};
-use crate::schema;
+use super::copies;
+use super::objects::{self, Objects};
+use super::programs::{deploy, output, program};
+use super::schema;
 
 /// An overlay with components, and the chart's values that mean the same.
 struct Variant {

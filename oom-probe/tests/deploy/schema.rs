@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::objects::{Objects, committed};
-use crate::resources;
+use super::objects::{Objects, committed};
+use super::resources;
 
 /// Panics with the first object that is not valid.
 pub(crate) fn assert_valid(origin: &str, objects: &Objects) {

@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::objects::committed;
-use crate::programs::deploy;
+use super::objects::committed;
+use super::programs::deploy;
 
 /// Which label takes the value of which, of a list of relabelings.
 fn copied(relabelings: &Value, source: &str, target: &str) -> Vec<(Value, Value)> {

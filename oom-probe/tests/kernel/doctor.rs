@@ -6,7 +6,7 @@ use oom_probe::kernel::facts::{
 use oom_probe::kernel::pin::Place;
 use oom_probe::kernel::plan::plan;
 
-use crate::recorded::{self, KERNELS};
+use super::recorded::{self, KERNELS};
 
 fn free() -> Place {
     Place::Free("/sys/fs/bpf/oom-probe".into())

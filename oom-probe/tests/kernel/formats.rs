@@ -1,4 +1,4 @@
-use crate::recorded::{KERNELS, format};
+use super::recorded::{KERNELS, format};
 
 #[test]
 fn the_pid_is_where_each_kernel_puts_it() {

@@ -4,8 +4,8 @@ use oom_probe::kernel::layout::{
 };
 use oom_probe_common::offsets::ABSENT;
 
-use crate::builder::{patched, renamed};
-use crate::recorded::{self, KERNELS};
+use super::builder::{patched, renamed};
+use super::recorded::{self, KERNELS};
 
 fn resolve(bytes: Vec<u8>) -> Layout {
     layout::resolve(&Btf::parse(bytes).unwrap())
@@ -218,7 +218,7 @@ fn oom_control_is_found_by_name_where_its_function_is_inlined() {
 
 #[test]
 fn btf_without_any_of_the_types_says_so_for_each() {
-    let layout = resolve(crate::builder::btf(&[], &[]));
+    let layout = resolve(super::builder::btf(&[], &[]));
     assert_eq!(layout.missing.len(), layout.offsets.fields().len());
     assert!(missing(&layout).contains(&("task_pid", "BTF has no struct task_struct")));
     assert_eq!(layout.memlock_accounting, MemlockAccounting::Unknown);
@@ -230,12 +230,12 @@ fn two_structs_of_one_name_are_not_guessed_between() {
     // Two empty structs of one name.
     let types = [
         1,
-        crate::builder::info(4, 0),
+        super::builder::info(4, 0),
         8,
         1,
-        crate::builder::info(4, 0),
+        super::builder::info(4, 0),
         8,
     ];
-    let layout = resolve(crate::builder::btf(&types, &["task_struct"]));
+    let layout = resolve(super::builder::btf(&types, &["task_struct"]));
     assert!(missing(&layout).contains(&("task_pid", "BTF has 2 structs task_struct")));
 }

@@ -8,8 +8,8 @@ use oom_probe::kernel::layout;
 use oom_probe_common::offsets::ABSENT;
 use proptest::prelude::*;
 
-use crate::builder::{btf, info};
-use crate::recorded::{KERNELS, btf_bytes, format_text};
+use super::builder::{btf, info};
+use super::recorded::{KERNELS, btf_bytes, format_text};
 
 #[test]
 fn what_is_no_btf_is_named() {

@@ -1,8 +1,8 @@
 use oom_probe::kernel::facts::{Access, Calls, Capabilities, Capability, Memlock};
 use oom_probe::kernel::plan::{MarkHook, Obstacle};
 
-use crate::plan::{contexts, mark, marks, with};
-use crate::recorded::{self, KERNELS};
+use super::plan::{contexts, mark, marks, with};
+use super::recorded::{self, KERNELS};
 
 use MarkHook::{RawTp, Tracepoint};
 

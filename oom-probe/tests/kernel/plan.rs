@@ -6,7 +6,7 @@ use oom_probe::kernel::plan::{
 };
 use oom_probe_common::offsets::{ABSENT, Settings};
 
-use crate::recorded::{self, KERNELS};
+use super::recorded::{self, KERNELS};
 
 use ContextHook::{Fentry, FentryDirect, Kprobe};
 use MarkHook::{RawTp, SignalRawTp, SignalTpBtf, TpBtf, Tracepoint};

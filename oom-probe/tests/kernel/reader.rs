@@ -1,6 +1,6 @@
 use oom_probe::kernel::btf::{Array, Btf, Enumerator, Kind, Located, Malformed, TypeId};
 
-use crate::builder::{btf, info};
+use super::builder::{btf, info};
 
 /// `INT` of so many bytes.
 fn int(bytes: u32) -> [u32; 4] {
@@ -213,7 +213,7 @@ fn a_kind_that_came_later_is_stepped_over_if_the_file_tells_its_length() {
 
 #[test]
 fn it_keeps_the_file_and_four_bytes_a_type() {
-    let bytes = crate::recorded::btf_bytes("7.2");
+    let bytes = super::recorded::btf_bytes("7.2");
     let len = bytes.len();
     let btf = Btf::parse(bytes).unwrap();
     assert!(

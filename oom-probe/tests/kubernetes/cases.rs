@@ -6,7 +6,7 @@ use oom_probe::{
     labels::Role,
 };
 
-use crate::{
+use super::{
     apiserver::{
         ApiServer,
         pods::{PodJson, config_hash, container_id, container_path, pod, uid},

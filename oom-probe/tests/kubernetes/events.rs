@@ -10,7 +10,7 @@ use oom_probe::{
 };
 use serde_json::json;
 
-use crate::{
+use super::{
     apiserver::{Answer, ApiServer, Call, pods::uid},
     node::{NODE, client},
 };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use oom_probe::pods::{Link, watch::Patience};
 
-use crate::{
+use super::{
     apiserver::{
         Answer, ApiServer, Call,
         pods::{container_path, pod, uid},

@@ -1,7 +1,7 @@
 //! An API server that sends garbage, or without end: the daemon stays up, stays small, and comes
 //! back when the server does.
 
-use crate::{
+use super::{
     apiserver::{Answer, ApiServer, Call, pods::pod},
     node::{Node, recovers_from},
 };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{
+use super::{
     apiserver::{ApiServer, pods::PodJson},
     node::Node,
 };

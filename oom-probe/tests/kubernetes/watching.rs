@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
+use super::{
     apiserver::{
         ApiServer, Call,
         pods::{config_hash, container_path, pod, uid},

@@ -24,6 +24,18 @@ pub(crate) struct Scenario {
     pub(crate) run: Run,
 }
 
+impl Scenario {
+    /// Whether the gate has time for one that is about the daemon.
+    fn in_gate(&self) -> bool {
+        let needs = |need: fn(&Need) -> bool| self.needs.iter().any(need);
+        if std::env::var_os("OOM_PROBE_VM").is_some() {
+            needs(|need| *need == Need::V2)
+        } else {
+            !needs(|need| *need == Need::Patience)
+        }
+    }
+}
+
 /// What a scenario cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -35,6 +47,8 @@ pub(crate) enum Need {
     TwoNodes,
     /// A machine that is not emulated: for what takes long, or a pace that emulation does not keep.
     NativeOnly,
+    /// Half a minute or more of waiting, for which the gate has no time.
+    Patience,
     /// What no kernel does differently: natively, and on this emulated machine.
     OneMachine(&'static str),
 }
@@ -51,6 +65,7 @@ impl Need {
                 return (!here).then_some(reason);
             }
             Self::NativeOnly => (world.vm.is_none(), "left to machines that are not emulated"),
+            Self::Patience => (true, ""),
             Self::TwoNodes => (
                 std::path::Path::new("/sys/devices/system/node/node1").exists(),
                 "one memory node",
@@ -83,6 +98,9 @@ pub(crate) enum Set {
     Kills,
     Daemon,
     All,
+    /// What the gate has time for: all on this machine, and in an emulated one the kills and what
+    /// this machine cannot run.
+    Gate,
 }
 
 impl Set {
@@ -92,6 +110,7 @@ impl Set {
             "kills" => Some(Self::Kills),
             "daemon" => Some(Self::Daemon),
             "all" => Some(Self::All),
+            "gate" => Some(Self::Gate),
             _ => None,
         }
     }
@@ -100,9 +119,21 @@ impl Set {
         let (kills, daemon): (&[Scenario], &[Scenario]) = match self {
             Self::Kills => (scenarios::KILLS, &[]),
             Self::Daemon => (&[], scenarios::DAEMON),
-            Self::All => (scenarios::KILLS, scenarios::DAEMON),
+            Self::All | Self::Gate => (scenarios::KILLS, scenarios::DAEMON),
         };
-        kills.iter().chain(daemon)
+        let kills = kills.iter();
+        kills.chain(
+            daemon
+                .iter()
+                .filter(move |daemon| self != Self::Gate || daemon.in_gate()),
+        )
+    }
+}
+
+/// Prints the names of the set's scenarios, as libtest does.
+pub(crate) fn list(set: Set) {
+    for scenario in set.scenarios() {
+        println!("{}: test", scenario.name);
     }
 }
 

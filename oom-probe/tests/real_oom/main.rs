@@ -6,7 +6,8 @@
 //!
 //! Programs come from `OOM_PROBE_BIN` and `HOG_BIN`, else from the directory above this test's own;
 //! `OOM_PROBE_VM` names the emulated machine. Arguments are parts of the names of scenarios to run;
-//! `--repeat=N` runs each of them that many times, `--set=kills` and `--set=daemon` only that half.
+//! `--repeat=N` runs each of them that many times, `--set=kills` and `--set=daemon` only that half,
+//! `--set=gate` what the gate has time for; `--list` prints their names.
 
 #[expect(
     dead_code,
@@ -52,6 +53,10 @@ fn main() -> ExitCode {
     };
     let times = option("--repeat=").map_or(1, |times| times.parse().expect("--repeat=N"));
     let set = option("--set=").map_or(Set::All, |set| Set::named(set).expect("--set=kills"));
+    if arguments.iter().any(|argument| argument == "--list") {
+        harness::list(set);
+        return ExitCode::SUCCESS;
+    }
     let is_filter = |argument: &&String| !argument.starts_with('-');
     let filters: Vec<String> = arguments.iter().filter(is_filter).cloned().collect();
     harness::run(set, &filters, times)

@@ -24,7 +24,7 @@ mod storm;
 mod stuck;
 mod trigger;
 
-use crate::harness::Need::{NativeOnly, OneMachine, OwnMachine, TwoNodes, V2};
+use crate::harness::Need::{NativeOnly, OneMachine, OwnMachine, Patience, TwoNodes, V2};
 use crate::harness::{Need, Run, Scenario};
 
 /// Small enough to be full at once, large enough for a hog.
@@ -126,7 +126,7 @@ pub(crate) const DAEMON: &[Scenario] = &[
     once("pins: the holder ends", pins::held::holder_ends),
     with(
         "pins: the holder stays",
-        &[NativeOnly],
+        &[NativeOnly, Patience],
         pins::held::holder_stays,
     ),
     once("pins: unpin", pins::held::unpin),

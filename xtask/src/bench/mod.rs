@@ -127,6 +127,21 @@ const PARTS: [Part; 8] = [
     ("code", |_, _, quick| Ok(vec![code::measure(quick)?])),
 ];
 
+/// Whether all parts run, with few repetitions.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn smoke(built: &compile::Built) -> Result<()> {
+    let args = Args {
+        quick: true,
+        report: false,
+        oom_probe: Some(built.oom_probe.clone()),
+        hog: Some(built.hog.clone()),
+        only: None,
+    };
+    run(&args).map(drop)
+}
+
 /// Builds, measures, prints tables, and writes the report if that was asked for.
 ///
 /// # Errors

@@ -39,6 +39,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
+/// The names of all scenarios.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    scenarios::ALL.iter().map(|(name, _)| *name)
+}
+
 /// Runs the scenarios, or tells why they cannot run here.
 pub(crate) fn outcome(built: &Built, filter: Option<&str>) -> Outcome {
     if !cmd::is_root() {

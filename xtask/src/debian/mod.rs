@@ -2,6 +2,7 @@
 //! emulated machines, programs for the tests and the bench.
 
 mod apt;
+#[cfg(feature = "full")]
 mod libraries;
 mod mirror;
 mod suite;
@@ -13,6 +14,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result, bail};
 
 pub(crate) use apt::{Apt, Archive, output};
+#[cfg(feature = "full")]
 pub(crate) use libraries::libraries;
 pub(crate) use suite::Suite;
 

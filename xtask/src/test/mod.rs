@@ -1,24 +1,47 @@
-//! `cargo xtask test`: everything that CI holds the project to, with a table at the end.
+//! `cargo xtask test`: the gate, and with `--all` everything that can be tested here.
+//!
+//! The programs are compiled once. Then the emulated machines and the lints run on threads of their
+//! own, beside the tests on this machine, half of whose time is waiting.
 
-mod output;
+mod all;
+mod lines;
+mod list;
+mod programs;
+mod suite;
+mod times;
 
 use std::ffi::OsStr;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::thread;
 
-use anyhow::{Context as _, Result, bail};
-use clap::Parser;
+use anyhow::{Result, bail};
+use clap::Parser as _;
 
-use crate::compile::{self, Built};
+use self::programs::{Program, Programs, REAL_OOM};
+use self::suite::Choice;
+use self::times::Times;
+use crate::lint::{self, Scope};
 use crate::report::{Counts, Outcome, Report};
-use crate::{cmd, containers, image, lint, toolchain, tools, vm};
+use crate::{cmd, compile, prerequisites, toolchain, tools, vm, whole};
 
-/// The tests that make real OOM kills: they need root, and the first one the built programs.
-const REAL: [&str; 4] = ["real_oom", "real_kills", "scenarios", "drill_local"];
+/// Modules of tests that make real OOM kills, for which they need root.
+const REAL: [&str; 3] = ["real_kills::", "scenarios::", "drill_local::"];
 
-/// What to leave out.
+/// Kernels of the gate: the oldest, whose marks have but a pid; cgroup v1; locked down; the newest.
+const GATE_KERNELS: [&str; 4] = ["5.10", "6.1-v1", "6.12-lockdown", "7.2"];
+
+/// Lines of the list of slowest tests.
+const SLOWEST: usize = 10;
+
+/// What to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Everything: all kernels, release builds, containers, images, fuzz corpora, smoke runs of benches
+    #[arg(long)]
+    all: bool,
+    /// List the tests, each with the seconds it took last, and run none
+    #[arg(long)]
+    list: bool,
     /// Without the emulated machines.
     #[arg(long)]
     no_vm: bool,
@@ -29,185 +52,239 @@ pub(crate) struct Args {
     filter: Option<String>,
 }
 
-/// The options of `cargo xtask vm-test`.
-#[derive(Debug, Parser)]
-struct Matrix {
-    #[command(flatten)]
-    args: vm::Args,
+/// What the steps share.
+struct Run<'a> {
+    args: &'a Args,
+    programs: Programs,
+    times: Times,
+    report: Report,
 }
 
 /// Runs all steps, then prints the table; success if none failed.
 ///
 /// # Errors
-/// The workspace cannot be read.
+/// Something is missing that nothing can run without, or the tests do not compile.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let others = test_targets(&workspace_metadata()?);
-    let machines = machines_left_out(args);
-    let compiled = if machines.is_none() && cfg!(target_arch = "x86_64") {
-        Compiled::ForMachines
-    } else {
-        Compiled::Here
+    if args.all && !whole::IS_HERE {
+        return whole::run();
+    }
+    prerequisites::ensure()?;
+    toolchain::ensure()?;
+    let fetching = thread::spawn(fetching(args));
+    let report = Report::default();
+    let mut compiled = None;
+    report.step("tests compile", || match Programs::compile() {
+        Ok(programs) => {
+            compiled = Some(programs);
+            Outcome::Passed
+        }
+        Err(error) => Outcome::Failed(format!("{error:#}")),
+    });
+    let Some(mut programs) = compiled else {
+        report.print();
+        return Ok(report.exit_code());
     };
-    let filter = args.filter.as_deref();
-    let mut report = Report::default();
-
-    // First of all, so that everything below compiles with the kernel programs from the start.
-    let toolchain = toolchain::ensure();
-    if let Err(error) = &toolchain {
-        eprintln!("{error:#}");
-    }
-    let real = real_oom_left_out(args);
-    // Before their turn, beside the lints and compilers, since half of it waits for the network or for
-    // one linker on one processor; done before the tests run, whose pace it would spoil.
-    let programs = (real.is_none() || machines.is_none()).then(|| {
-        thread::spawn(|| {
-            toolchain.and_then(|()| compile::build(&compile::Args::for_tests().quiet()))
-        })
-    });
-    let packages = machines.is_none().then(|| thread::spawn(vm::fetch_all));
-    if filter.is_none() {
-        lint::steps(&mut report);
-    }
-    report.step("tests compile", || {
-        let mut cargo = without_tools(compiled);
-        cargo.arg("--no-run");
-        Outcome::of(cmd::run(&mut cargo))
-    });
-    let mut built = None;
-    if let Some(programs) = programs {
-        report.step("build", || {
-            match programs.join().expect("it does not panic") {
-                Ok(programs) => {
-                    built = Some(programs);
+    if args.all && !args.list {
+        // Real kills are made with what is shipped.
+        report.step("release build", || {
+            match compile::build(&compile::Args::for_tests()) {
+                Ok(built) => {
+                    programs.oom_probe = built.oom_probe;
+                    programs.hog = built.hog;
                     Outcome::Passed
                 }
                 Err(error) => Outcome::Failed(format!("{error:#}")),
             }
         });
     }
-    if let Some(Err(error)) = packages.map(|fetched| fetched.join().expect("it does not panic")) {
-        eprintln!("{error:#}");
-    }
-    let path = tools::path();
-    report.step("unit tests", || {
-        tests(unit_tests(compiled, &others, &path), filter)
-    });
-    report.step("unit tests of xtask", || {
-        let mut cargo = Compiled::Here.test();
-        cargo.args(compile::TOOLS.iter().flat_map(|name| ["--package", name]));
-        tests(cargo, filter)
-    });
-    report.step("doc tests", || {
-        let mut cargo = without_tools(compiled);
-        cargo.arg("--doc");
-        tests(cargo, filter)
-    });
-
-    let run = |left_out: Option<&str>, job: &dyn Fn(&Built) -> Outcome| match (left_out, &built) {
-        (Some(reason), _) => Outcome::Skipped(reason.into()),
-        (None, None) => Outcome::Skipped("the build failed".into()),
-        (None, Some(built)) => job(built),
+    let run = Run {
+        args,
+        programs,
+        times: Times::load()?,
+        report,
     };
-    report.step("real OOM kills", || {
-        run(real, &|built| real_oom(compiled, built, &path, filter))
-    });
-    report.step("containers", || {
-        run(real, &|built| containers::outcome(built, filter))
-    });
-    if filter.is_none() {
-        report.step("image archives", || {
-            run(real.and(machines), &image::check::outcome)
-        });
-        report.step("emulated machines", || run(machines, &emulated));
+    if args.list {
+        return list::print(&run).map(|()| ExitCode::SUCCESS);
     }
+    let path = fetching.join().expect("it does not panic");
+    run.steps(&path);
+    run.finish()
+}
 
-    report.print();
-    if let Some(filter) = filter
-        && report.tests_run() + report.counts().failed == 0
-    {
-        bail!("no test that could run here has `{filter}` in its name");
+/// Downloads what tests run, beside the compiler; gives the PATH with it.
+fn fetching(args: &Args) -> impl FnOnce() -> std::ffi::OsString + Send + 'static {
+    let kernels = kernels(args);
+    let machines = machines_left_out(args).is_none() && !args.list;
+    let tools = !args.list;
+    move || {
+        if machines && let Err(error) = vm::fetch(&kernels) {
+            eprintln!("{error:#}");
+        }
+        if tools {
+            tools::path()
+        } else {
+            std::ffi::OsString::new()
+        }
     }
-    Ok(if report.counts().failed > 0 {
-        ExitCode::FAILURE
+}
+
+/// The emulated kernels to run; none stands for all.
+fn kernels(args: &Args) -> Vec<String> {
+    if args.all {
+        Vec::new()
     } else {
-        ExitCode::SUCCESS
-    })
+        GATE_KERNELS.map(String::from).to_vec()
+    }
 }
 
-fn workspace_metadata() -> Result<serde_json::Value> {
-    let arguments = ["metadata", "--no-deps", "--format-version", "1", "--locked"];
-    let output = cmd::cargo()
-        .args(arguments)
-        .stderr(Stdio::inherit())
-        .output();
-    serde_json::from_slice(&output.context("cannot run cargo metadata")?.stdout)
-        .context("cargo metadata failed: is Cargo.lock up to date?")
-}
-
-/// The integration tests that run without root, by name.
-fn test_targets(metadata: &serde_json::Value) -> Vec<String> {
-    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
-    list(&metadata["packages"])
-        .iter()
-        .flat_map(|package| list(&package["targets"]))
-        .filter(|target| list(&target["kind"]).iter().any(|kind| kind == "test"))
-        .filter_map(|target| target["name"].as_str().map(String::from))
-        .filter(|name| !REAL.contains(&name.as_str()))
-        .collect()
-}
-
-/// What tests are compiled for.
-#[derive(Clone, Copy)]
-enum Compiled {
-    Here,
-    /// As the test that runs in the machines is: static, with all its dependencies. So these are
-    /// compiled once for both.
-    ForMachines,
-}
-
-impl Compiled {
-    fn test(self) -> Command {
-        let mut cargo = cmd::cargo();
-        cargo.arg("test");
-        if let Self::ForMachines = self {
-            vm::for_machines(&mut cargo);
+impl Run<'_> {
+    fn steps(&self, path: &OsStr) {
+        thread::scope(|scope| {
+            if self.args.filter.is_none() {
+                scope.spawn(|| lint::steps(&self.report, self.scope()));
+                scope.spawn(|| self.report.step("emulated machines", || self.machines()));
+            }
+            for program in &self.programs.tests {
+                if !program.name.ends_with(REAL_OOM) {
+                    self.report
+                        .step(&program.name, || self.program(program, path));
+                }
+            }
+            if let Some(program) = self.programs.real_oom() {
+                self.report
+                    .step("real OOM kills", || self.real_oom(program, path));
+            }
+        });
+        if self.args.all {
+            all::steps(self, path);
         }
-        cargo.args(["--locked", "--no-fail-fast"]);
-        cargo
     }
-}
 
-/// `cargo test` for all but the tools, which are compiled here already: this is one of them.
-fn without_tools(compiled: Compiled) -> Command {
-    let mut cargo = compiled.test();
-    cargo.args(compile::TESTED);
-    cargo
-}
-
-fn unit_tests(compiled: Compiled, others: &[String], path: &OsStr) -> Command {
-    let mut cargo = without_tools(compiled);
-    cargo.env("PATH", path);
-    cargo.args(["--lib", "--bins", "--examples"]);
-    for name in others {
-        cargo.args(["--test", name]);
-    }
-    cargo
-}
-
-/// Runs tests, showing and counting what they print.
-fn tests(mut command: Command, filter: Option<&str>) -> Outcome {
-    if let Some(filter) = filter {
-        command.args(["--", filter]);
-    }
-    match output::follow(&mut command) {
-        Ok((counts, succeeded)) => {
-            // Failed tests are counted; what else can fail is told.
-            let problem = (!succeeded && counts.failed == 0)
-                .then(|| "ended before its tests did: see above".to_owned());
-            Outcome::Tests(counts, problem)
+    fn scope(&self) -> Scope {
+        if self.args.all {
+            Scope::All
+        } else {
+            Scope::Gate
         }
-        Err(error) => Outcome::Tests(Counts::default(), Some(format!("{error:#}"))),
     }
+
+    fn program(&self, program: &Program, path: &OsStr) -> Outcome {
+        let mut command = programs::command(program, &program.directory);
+        programs::environment(&mut command, &self.programs, path);
+        let without: &[&str] = if self.args.no_real { &REAL } else { &[] };
+        let choice = Choice {
+            filter: self.args.filter.as_deref(),
+            without,
+            ..Choice::default()
+        };
+        suite::run(program, command, choice, &self.times)
+    }
+
+    fn real_oom(&self, program: &Program, path: &OsStr) -> Outcome {
+        if let Some(reason) = real_oom_left_out(self.args) {
+            return Outcome::Skipped(reason.into());
+        }
+        let mut command = programs::command(program, &program.directory);
+        programs::environment(&mut command, &self.programs, path);
+        // One that is named runs wherever it can.
+        let set = if self.args.all || self.args.filter.is_some() {
+            "--set=all"
+        } else {
+            "--set=gate"
+        };
+        let choice = Choice {
+            filter: self.args.filter.as_deref(),
+            arguments: &[set],
+            ..Choice::default()
+        };
+        suite::run(program, command, choice, &self.times)
+    }
+
+    /// The one scenario whose daemon is built with the kernel programs' messages.
+    #[cfg(feature = "full")]
+    fn messages(&self, path: &OsStr) -> Outcome {
+        if let Some(reason) = real_oom_left_out(self.args) {
+            return Outcome::Skipped(reason.into());
+        }
+        let program = match programs::with_messages() {
+            Ok(program) => program,
+            Err(error) => return Outcome::Failed(format!("{error:#}")),
+        };
+        let mut command = programs::command(&program, &program.directory);
+        programs::environment(&mut command, &self.programs, path);
+        let choice = Choice {
+            filter: Some("kernel messages"),
+            ..Choice::default()
+        };
+        suite::run(&program, command, choice, &self.times)
+    }
+
+    fn machines(&self) -> Outcome {
+        if let Some(reason) = machines_left_out(self.args) {
+            return Outcome::Skipped(reason.into());
+        }
+        match self.matrix() {
+            Ok(Some(matrix)) => self.judge(&matrix),
+            Ok(None) => Outcome::Failed("no machine ran".into()),
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        }
+    }
+
+    fn matrix(&self) -> Result<Option<vm::Matrix>> {
+        let Some(test) = self.programs.real_oom() else {
+            bail!("the build made no program {REAL_OOM}")
+        };
+        let set = if self.args.all { "all" } else { "gate" };
+        let Matrix { mut args } = Matrix::parse_from(["vm-test", "--set", set]);
+        args.kernels = kernels(self.args);
+        args.init = Some(self.programs.vm_init.clone());
+        args.test_bin = Some(test.path.clone());
+        args.programs = vec![
+            ("oom-probe".into(), self.programs.oom_probe.clone()),
+            ("hog".into(), self.programs.hog.clone()),
+        ];
+        vm::collect(&args)
+    }
+
+    /// Counts and times the scenarios, and shows the table.
+    fn judge(&self, matrix: &vm::Matrix) -> Outcome {
+        let mut counts = Counts::default();
+        for (machine, scenario) in matrix.results() {
+            match scenario.verdict {
+                vm::Verdict::Passed => counts.passed += 1,
+                vm::Verdict::Skipped(_) => counts.skipped += 1,
+                vm::Verdict::Failed(_) => counts.failed += 1,
+            }
+            if let Some(seconds) = scenario.seconds {
+                self.times
+                    .note(format!("machine {machine}: {}", scenario.name), seconds);
+            }
+        }
+        let problem = vm::conclude(matrix, None).err();
+        Outcome::Tests(counts, problem.map(|error| format!("{error:#}")))
+    }
+
+    fn finish(&self) -> Result<ExitCode> {
+        self.times.save()?;
+        println!("\nslowest tests:");
+        for (name, seconds) in self.times.slowest(SLOWEST) {
+            println!("{seconds:8.1} s  {name}");
+        }
+        self.report.print();
+        if let Some(filter) = &self.args.filter
+            && self.report.tests_run() + self.report.counts().failed == 0
+        {
+            bail!("no test that could run here has `{filter}` in its name");
+        }
+        Ok(self.report.exit_code())
+    }
+}
+
+/// The options of `cargo xtask vm-test`.
+#[derive(Debug, clap::Parser)]
+struct Matrix {
+    #[command(flatten)]
+    args: vm::Args,
 }
 
 fn real_oom_left_out(args: &Args) -> Option<&'static str> {
@@ -224,39 +301,9 @@ fn machines_left_out(args: &Args) -> Option<&'static str> {
     if args.filter.is_some() {
         return Some("a filter was given");
     }
+    if !cfg!(target_arch = "x86_64") {
+        return Some("the machines are x86-64, as the tests here are not");
+    }
     let missing = cmd::which("apt-get").is_none();
     missing.then_some("their kernels come as packages of Debian, and there is no apt-get")
-}
-
-fn real_oom(compiled: Compiled, built: &Built, path: &OsStr, filter: Option<&str>) -> Outcome {
-    let mut cargo = without_tools(compiled);
-    cargo
-        .args(REAL.iter().flat_map(|name| ["--test", name]))
-        .env("OOM_PROBE_BIN", &built.oom_probe)
-        .env("HOG_BIN", &built.hog)
-        .env("PATH", path);
-    tests(cargo, filter)
-}
-
-fn emulated(built: &Built) -> Outcome {
-    let Matrix { mut args } = Matrix::parse_from(["vm-test", "--set", "all"]);
-    args.programs = vec![
-        ("oom-probe".into(), built.oom_probe.clone()),
-        ("hog".into(), built.hog.clone()),
-    ];
-    Outcome::of(vm::run(&args))
-}
-
-#[cfg(test)]
-mod targets {
-    use super::*;
-
-    #[test]
-    fn every_integration_test_but_those_for_root_runs_with_the_unit_tests() {
-        let metadata = serde_json::json!({"packages": [
-            {"targets": [{"kind": ["lib"], "name": "oom_probe"}, {"kind": ["test"], "name": "a"}]},
-            {"targets": [{"kind": ["test"], "name": "real_oom"}, {"kind": ["test"], "name": "b"}]},
-        ]});
-        assert_eq!(test_targets(&metadata), ["a", "b"]);
-    }
 }

@@ -23,11 +23,8 @@ pub(super) fn apt_update() -> Result<()> {
 }
 
 /// `--no-remove` makes apt refuse where it would have to take the user's own packages away.
-pub(super) fn apt_install(packages: &[String]) -> Result<()> {
-    say(&format!(
-        "apt-get install {}: the compiler with its source, and LLVM for bpf-linker",
-        packages.join(" ")
-    ));
+pub(super) fn apt_install(packages: &[String], purpose: &str) -> Result<()> {
+    eprintln!("apt-get install {}: {purpose}", packages.join(" "));
     let install = || {
         let mut command = apt_get();
         command
@@ -36,7 +33,7 @@ pub(super) fn apt_install(packages: &[String]) -> Result<()> {
         command
     };
     cmd::run_quietly(&mut install()).or_else(|_| {
-        say("apt-get update, and once more: the package lists may be out of date");
+        eprintln!("apt-get update, and once more: the package lists may be out of date");
         cmd::run_quietly(apt_get().arg("update"))?;
         cmd::run_quietly(&mut install())
     })

@@ -57,6 +57,14 @@ pub(crate) fn ensure() -> Result<()> {
     announce_to_build_script()
 }
 
+/// Installs packages, with a line that says what for.
+///
+/// # Errors
+/// apt-get refuses; it has said why.
+pub(crate) fn apt_install(packages: &[String], purpose: &str) -> Result<()> {
+    get::apt_install(packages, purpose)
+}
+
 /// Where things are kept that took long to get: `OOM_PROBE_CACHE`, else oom-probe in the user's
 /// cache directory. oom-probe's build script looks in the same place.
 ///
@@ -96,7 +104,13 @@ fn acquire() -> Result<(Rust, Linker)> {
             Step::Use(rust, linker) => return Ok((rust, linker)),
             Step::Explain(text) => bail!(text),
             Step::AptUpdate => (Way::AptUpdate, get::apt_update()),
-            Step::AptInstall(packages) => (Way::AptInstall, get::apt_install(&packages)),
+            Step::AptInstall(packages) => (
+                Way::AptInstall,
+                get::apt_install(
+                    &packages,
+                    "the compiler with its source, and LLVM for bpf-linker",
+                ),
+            ),
             Step::Rustup => (Way::Rustup, get::rustup()),
             Step::LinkerFromSource { llvm } => (
                 Way::LinkerFromSource,

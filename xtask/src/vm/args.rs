@@ -51,6 +51,10 @@ pub(crate) struct Args {
     #[arg(long = "bin", value_name = "NAME=PATH", value_parser = plan::program)]
     pub(crate) programs: Vec<(String, PathBuf)>,
 
+    /// Static program to run as PID 1, instead of building it
+    #[arg(long, value_name = "PATH")]
+    pub(crate) init: Option<PathBuf>,
+
     /// Static test program to run, instead of building oom-probe's real_oom test
     #[arg(long, value_name = "PATH")]
     pub(crate) test_bin: Option<PathBuf>,
@@ -77,6 +81,8 @@ pub(crate) enum Set {
     Daemon,
     /// Both
     All,
+    /// What `cargo xtask test` runs: the kills, and what this machine cannot run itself
+    Gate,
 }
 
 impl Args {
@@ -97,6 +103,7 @@ impl Args {
         match self.set() {
             Set::Kills => arguments.push("--set=kills".to_owned()),
             Set::Daemon => arguments.push("--set=daemon".to_owned()),
+            Set::Gate => arguments.push("--set=gate".to_owned()),
             Set::All => {}
         }
         if self.repeat > 1 {

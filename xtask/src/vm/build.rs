@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use crate::{cmd, compile};
+use crate::cmd;
 
 /// The machines are x86-64, whatever builds for them.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Static, since a machine has no libraries, and without what only a debugger reads: each byte is
-/// copied into the machine's memory twice while it boots.
-const FLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Cstrip=debuginfo"];
+/// Static, since a machine has no libraries, and without symbols: each byte is copied into the
+/// machine's memory twice while it boots.
+const FLAGS: [&str; 2] = ["-Ctarget-feature=+crt-static", "-Cstrip=symbols"];
 
 /// The line cargo writes for each artifact.
 #[derive(Deserialize)]
@@ -70,9 +70,10 @@ pub(crate) fn package(name: &str) -> Result<PathBuf> {
 /// # Errors
 /// As [`program`].
 pub(crate) fn test(name: &str) -> Result<PathBuf> {
-    let mut arguments = vec!["test", "--no-run", "--test", name];
-    arguments.extend(compile::TESTED);
-    program(name, &arguments)
+    program(
+        name,
+        &["test", "--no-run", "--package", "oom-probe", "--test", name],
+    )
 }
 
 /// The last program of that name in cargo's messages.

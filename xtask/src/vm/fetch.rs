@@ -9,24 +9,33 @@ use anyhow::{Context, Result, bail};
 
 use super::catalogue::{Image, SUITES};
 use crate::debian::{self, Apt, Archive};
+use crate::toolchain;
 
 /// Where a kernel package keeps its image: the old place, and that of the newest packages.
 const VMLINUZ: [&str; 2] = ["./boot/vmlinuz-*", "./usr/lib/modules/*/vmlinuz"];
 
-/// The cache below `target/vm`. The network is used only for what it lacks.
+/// The cache, which all clones share. The network is used only for what it lacks.
 pub(crate) struct Cache {
     root: PathBuf,
     mirror: Option<String>,
     apt: OnceCell<Apt>,
+    _lock: File,
 }
 
 impl Cache {
-    pub(crate) fn new(root: PathBuf, mirror: Option<String>) -> Self {
-        Self {
+    /// Nobody else fetches until it is dropped.
+    ///
+    /// # Errors
+    /// No cache directory is known, or it cannot be written.
+    pub(crate) fn open(mirror: Option<String>) -> Result<Self> {
+        let root = toolchain::cache_dir()?.join("vm");
+        fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
+        Ok(Self {
+            _lock: super::lock(&root.join("lock"))?,
             root,
             mirror,
             apt: OnceCell::new(),
-        }
+        })
     }
 
     /// The kernel image, fetched if it is not there yet.

@@ -1,6 +1,6 @@
 //! Puts what the machines said together: scenario by machine, with nothing left out unnoticed.
 
-use super::serial::{Said, Verdict};
+use super::serial::{Said, Scenario, Verdict};
 
 /// One machine's contribution.
 #[derive(Debug)]
@@ -69,6 +69,18 @@ impl Matrix {
             .map(|name| ((*name).to_owned(), row(name)))
             .collect();
         Self { columns, rows }
+    }
+
+    /// What ran where, how it came out and how long it took: for a table of another kind.
+    pub(crate) fn results(&self) -> impl Iterator<Item = (&str, &Scenario)> {
+        self.columns.iter().flat_map(|column| {
+            let machine = column.machine.as_str();
+            column
+                .said
+                .scenarios
+                .iter()
+                .map(move |scenario| (machine, scenario))
+        })
     }
 
     /// One line for each thing that is not as it should be; empty means all is right.

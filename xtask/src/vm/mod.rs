@@ -32,21 +32,38 @@ pub(crate) use build::for_machines;
 use fetch::Cache;
 use initramfs::Contents;
 use machine::{Ended, Job};
-use matrix::{Column, Matrix};
+use matrix::Column;
+pub(crate) use matrix::Matrix;
 use plan::{Facts, Kernel, Planned};
 use qemu::{Memory, Qemu};
+pub(crate) use serial::Verdict;
 pub(crate) use single::{Guest, Place};
 
 use crate::{cmd, compile};
 
-/// Runs the matrix.
+/// Runs the matrix and shows it.
 ///
 /// # Errors
 /// Something is missing to run it, or not everything in it is right.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    match collect(args)? {
+        Some(matrix) => conclude(
+            &matrix,
+            args.report
+                .then(|| cmd::workspace().join("docs/compatibility.md")),
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Runs the matrix; `None` where only facts were recorded.
+///
+/// # Errors
+/// Something is missing to run it.
+pub(crate) fn collect(args: &Args) -> Result<Option<Matrix>> {
     let (root, _lock) = home()?;
     let planned = plan::machines(&args.kernels, &args.vmlinuz, &args.names)?;
-    let cache = Cache::new(root.clone(), args.mirror.clone());
+    let cache = Cache::open(args.mirror.clone())?;
     let kernels = planned
         .iter()
         .map(|planned| match &planned.kernel {
@@ -57,6 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         })
         .collect::<Result<Vec<_>>>()?;
     let qemu = choose_qemu(args.qemu.as_deref(), &cache)?;
+    drop(cache);
     let initrd = root.join("initramfs.cpio");
     initramfs::write(&contents(args)?, &initrd)?;
 
@@ -76,7 +94,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .collect();
     let ended = machine::run_all(&qemu, &jobs, args.at_once());
     if facts == Facts::Send {
-        return record(&planned, ended, &root.join("facts"));
+        record(&planned, ended, &root.join("facts"))?;
+        return Ok(None);
     }
     let second = start_again(&qemu, &jobs, &ended, args.at_once())?;
     let columns = planned
@@ -90,27 +109,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             }
         })
         .collect();
-    conclude(
-        &Matrix::new(columns),
-        args.report
-            .then(|| cmd::workspace().join("docs/compatibility.md")),
-    )
+    Ok(Some(Matrix::new(columns)))
 }
 
-/// Gets what [`run`] would get over the network for the whole catalogue, ahead of it.
+/// Downloads what [`run`] needs for these kernels, for all where none is named, ahead of it.
 ///
 /// # Errors
-/// There is no way to get it; [`run`] will try again and tell.
-pub(crate) fn fetch_all() -> Result<()> {
-    let (root, _lock) = home()?;
-    let cache = Cache::new(root, std::env::var(args::MIRROR).ok());
-    for machine in catalogue::MACHINES {
-        cache.kernel(machine.image)?;
+/// A package cannot be downloaded; [`run`] tries again and reports it.
+pub(crate) fn fetch(kernels: &[String]) -> Result<()> {
+    let cache = Cache::open(std::env::var(args::MIRROR).ok())?;
+    for planned in plan::machines(kernels, &[], &[])? {
+        if let Kernel::Package(image) = planned.kernel {
+            cache.kernel(image)?;
+        }
     }
     choose_qemu(None, &cache).map(drop)
 }
 
-/// Where everything is, and the right to use it until the file is dropped.
+/// The names of these machines, of all where none is given.
+///
+/// # Errors
+/// There is none of that name.
+pub(crate) fn names(kernels: &[String]) -> Result<Vec<String>> {
+    let planned = plan::machines(kernels, &[], &[])?;
+    Ok(planned.into_iter().map(|planned| planned.name).collect())
+}
+
+/// Where machines run, and the right to run them there until the file is dropped.
 fn home() -> Result<(PathBuf, File)> {
     let root = cmd::target_dir().join("vm");
     fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
@@ -118,11 +143,14 @@ fn home() -> Result<(PathBuf, File)> {
     Ok((root, lock))
 }
 
-/// One run at a time: they share the cache and the log files. Held until the file is dropped.
+/// One at a time, until the file is dropped.
 fn lock(path: &Path) -> Result<File> {
     let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
     if file.try_lock().is_err() {
-        eprintln!("vm-test: waiting for another run to end");
+        eprintln!(
+            "vm-test: waiting for another run, which has {}",
+            path.display()
+        );
         file.lock()
             .with_context(|| format!("lock {}", path.display()))?;
     }
@@ -138,7 +166,10 @@ fn choose_qemu(given: Option<&Path>, cache: &Cache) -> Result<Qemu> {
 
 /// Builds what the options do not give.
 fn contents(args: &Args) -> Result<Contents> {
-    let init = build::package("vm-init")?;
+    let init = match &args.init {
+        Some(file) => file.clone(),
+        None => build::package("vm-init")?,
+    };
     let mut programs = args.programs.clone();
     if !args.facts {
         let given = |name: &str| args.programs.iter().any(|(given, _)| given == name);
@@ -226,7 +257,7 @@ fn column(planned: &Planned, ended: Result<Ended>, timeout: u64) -> Column {
     let said = serial::parse(&ended.serial);
     let differences = planned.differences(&said.release, &said.facts);
     let problems = matrix::problems(&said, ended.timed_out.then_some(timeout), differences);
-    let failed = |s: &serial::Scenario| matches!(s.verdict, serial::Verdict::Failed(_));
+    let failed = |s: &serial::Scenario| matches!(s.verdict, Verdict::Failed(_));
     if !problems.is_empty() || said.scenarios.iter().any(failed) {
         show(&machine, &ended);
     }
@@ -249,7 +280,11 @@ fn show(machine: &str, ended: &Ended) {
     }
 }
 
-fn conclude(matrix: &Matrix, report: Option<PathBuf>) -> Result<()> {
+/// Shows the matrix; fails if not all of it is right.
+///
+/// # Errors
+/// What is not right, a line each.
+pub(crate) fn conclude(matrix: &Matrix, report: Option<PathBuf>) -> Result<()> {
     println!("\n{}", report::terminal(matrix));
     let failures = matrix.failures();
     if !failures.is_empty() {

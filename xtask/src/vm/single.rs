@@ -47,7 +47,7 @@ impl Place {
         let planned = plan::machines(&[machine.to_owned()], &[], &[])?.pop();
         let planned = planned.context("one name, one machine")?;
         let mirror = std::env::var(MIRROR).ok();
-        let cache = Cache::new(root.clone(), mirror);
+        let cache = Cache::open(mirror)?;
         let kernel = match &planned.kernel {
             Kernel::Package(image) => cache.kernel(image)?,
             Kernel::File(file) => file.clone(),

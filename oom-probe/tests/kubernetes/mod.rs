@@ -2,9 +2,8 @@
 //!
 //! The API server is scripted but real: HTTP on loopback, with all the ways in which it can fail.
 
-#[path = "../apiserver/mod.rs"]
-mod apiserver;
 mod cases;
+mod endless;
 mod events;
 mod failing;
 mod hostile;
@@ -12,3 +11,5 @@ mod names;
 mod node;
 mod shapes;
 mod watching;
+
+use crate::apiserver;

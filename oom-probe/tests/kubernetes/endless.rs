@@ -1,18 +1,14 @@
 //! What an API server sends without end does not grow the daemon.
-//!
-//! A process of its own, so that no other test's memory is in the figures.
-#![expect(
-    dead_code,
-    reason = "the scripted API server and the node can do more than is needed here"
-)]
 
-#[path = "apiserver/mod.rs"]
-mod apiserver;
-#[path = "kubernetes/node.rs"]
-mod node;
+use std::process::Command;
 
-use apiserver::{Answer, Call, pods::pod};
-use node::recovers_from;
+use super::{
+    apiserver::{Answer, Call, pods::pod},
+    node::recovers_from,
+};
+
+/// Set in the process that measures.
+const ALONE: &str = "OOM_PROBE_TEST_ALONE";
 
 /// Resident memory, bytes.
 fn resident() -> u64 {
@@ -25,8 +21,28 @@ fn resident() -> u64 {
     kilobytes * 1024
 }
 
-#[tokio::test]
-async fn bodies_without_end_do_not_grow_the_daemon() {
+/// In a process of its own, so that no other test's memory is in the figures.
+#[test]
+fn bodies_without_end_do_not_grow_the_daemon() {
+    if std::env::var_os(ALONE).is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        return runtime.unwrap().block_on(bodies_without_end());
+    }
+    let name = "kubernetes::endless::bodies_without_end_do_not_grow_the_daemon";
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stdout}{stderr}");
+    assert!(stdout.contains("1 passed"), "no test {name}: {stdout}");
+}
+
+async fn bodies_without_end() {
     let foreign = pod("elsewhere", 2)
         .spec("nodeName", "node-2".into())
         .0

@@ -1,0 +1,13 @@
+//! Every integration test but the real kills: one program, so that the crate is linked once.
+
+mod apiserver;
+mod build_plan;
+mod cgroup_files;
+mod cgroup_path;
+mod deploy;
+mod kernel;
+mod kubernetes;
+#[path = "dashboard/panels.rs"]
+mod panels;
+mod readme;
+mod systemd_unit;
