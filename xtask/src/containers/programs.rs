@@ -20,6 +20,12 @@ pub(super) struct Programs {
     pub(super) runc: PathBuf,
 }
 
+/// Whether the ctr on the PATH has an option that the scenarios take; containerd 1.6's has not.
+fn ctr_knows_users() -> bool {
+    let help = cmd::answer("ctr", &["run", "--help"]).unwrap_or_default();
+    help.contains("--user")
+}
+
 impl Programs {
     /// Finds or gets them.
     ///
@@ -27,6 +33,7 @@ impl Programs {
     /// They can neither be found nor got, or do not run on this system.
     pub(super) fn find() -> Result<Self> {
         let installed: Option<Vec<_>> = NAMES.iter().map(|name| cmd::which(name)).collect();
+        let installed = installed.filter(|_| ctr_knows_users());
         let inherited = env::var_os("PATH").unwrap_or_default();
         let programs = if let Some(runc) = installed.and_then(|mut all| all.pop()) {
             Self {

@@ -112,7 +112,7 @@ pub(super) fn without_btf(command: &mut Command, nothing: &Path) {
     fs::write(nothing, "").unwrap();
     let nothing = CString::new(nothing.as_os_str().as_bytes()).unwrap();
     let hide = move || {
-        mounts::private_namespace()?;
+        mounts::unshare()?;
         rustix::mount::mount_bind(&*nothing, c"/sys/kernel/btf/vmlinux")?;
         Ok(())
     };
