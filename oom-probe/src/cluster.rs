@@ -121,6 +121,7 @@ impl Cluster {
         if let Some(pod) = applied {
             self.containers.apply(&pod, now);
             if changed {
+                self.on_status(&pod, now);
                 self.notes.push(Note::Pod(pod));
             }
         }
@@ -142,10 +143,7 @@ impl Cluster {
         self.count(&records, now);
         let (index, memory) = (self.attributor.index(), self.memory.as_ref());
         let settled = self.outcomes.tick(now, |place| look(place, index, memory));
-        for settled in settled {
-            self.note_settled(&settled);
-            self.settle(settled, now);
-        }
+        self.settle_all(settled, now);
         if let Some(events) = &mut self.events {
             events.tick(now);
         }
@@ -179,10 +177,7 @@ impl Cluster {
         let settled = self
             .outcomes
             .conclude(now, |place| look(place, index, memory));
-        for settled in settled {
-            self.note_settled(&settled);
-            self.settle(settled, now);
-        }
+        self.settle_all(settled, now);
         records
     }
 
@@ -241,6 +236,22 @@ impl Cluster {
         }
     }
 
+    /// A status may tell how a container ended.
+    fn on_status(&mut self, pod: &Pod, now: Instant) {
+        let uid = pod.uid.to_string();
+        let (index, memory) = (self.attributor.index(), self.memory.as_ref());
+        let look = |place: Place<'_>| look(place, index, memory);
+        let settled = self.outcomes.on_status(&uid, now, look);
+        self.settle_all(settled, now);
+    }
+
+    fn settle_all(&mut self, settled: Vec<Settled>, now: Instant) {
+        for settled in settled {
+            self.note_settled(&settled);
+            self.settle(settled, now);
+        }
+    }
+
     fn settle(&mut self, settled: Settled, now: Instant) {
         self.containers.on_settled(&settled, now);
         self.untold.add(settled);
@@ -261,13 +272,10 @@ fn look(place: Place<'_>, index: &Index, memory: Option<&MemoryRoot>) -> Signs {
         let directory = root.directory(names.map(str::as_bytes))?;
         population(root, &directory)
     });
-    let finished_at = place.id.and_then(|id| {
-        let (pod, at) = index.container_of_run(&id)?;
-        pod.containers.get(at)?.run(&id)?.finished_at
-    });
     Signs {
         population,
-        finished_at,
+        finished_at: place.id.and_then(|id| index.finished_at(&id)),
+        exit_code: place.id.and_then(|id| index.exit_code(&id)),
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! It is `died` at once when the container's init is a victim, or when `memory.oom.group` asks for
 //! the whole container. Else the container is looked at again after the event's last victim: a shell
-//! that exits a moment after its child was killed did not survive. Kills are counted elsewhere and
-//! at once; what is settled here is the event, once for each container that lost a process in it.
+//! that fails a moment after its child was killed did not survive, one that exits with 0 did. Kills
+//! are counted elsewhere and at once; what is settled here is the event, once for each container that
+//! lost a process in it.
 
+mod judge;
 mod untold;
 
 use std::{
@@ -12,29 +14,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     attribute::SANDBOX,
-    cgroup::{container::ContainerId, files::Population},
+    cgroup::container::ContainerId,
     kill::{Kill, PodRef, Record},
     labels::{Outcome, Role, VictimKind},
 };
+pub use judge::{LOOKS, Signs};
+use judge::{STATUS_WITHIN, judge};
 pub use untold::Untold;
 
-/// When the container is looked at again, after the event's last victim.
-pub const LOOKS: [Duration; 3] = [
-    Duration::from_millis(200),
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-];
-/// A container that ended within this time of the kill ended with it.
-const ENDS_WITHIN: SignedDuration = SignedDuration::from_secs(10);
-/// `finishedAt` is cut to the second.
-const FINISHED_AT_STEP: SignedDuration = SignedDuration::from_secs(1);
-/// Where the cgroup cannot be looked at, the pod's status is given this long to tell of an end.
-const STATUS_WITHIN: Duration = Duration::from_secs(15);
 /// Events under observation; beyond that the oldest is settled by its next look.
 const MAX_PENDING: usize = 1024;
 /// Settled events whose further victims are still recognised.
@@ -105,15 +97,6 @@ pub struct Place<'a> {
     pub id: Option<ContainerId>,
 }
 
-/// What is seen there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Signs {
-    /// Whether anything runs in the cgroup; absent where it could not be looked at.
-    pub population: Option<Population>,
-    /// When that run of the container ended, by the pod's status.
-    pub finished_at: Option<Timestamp>,
-}
-
 impl Outcomes {
     /// Takes a kill. Settles the event if the container died with it for sure.
     pub fn on_kill(&mut self, record: &Record, now: Instant, wall: Timestamp) -> Option<Settled> {
@@ -136,12 +119,32 @@ impl Outcomes {
     /// Looks at the containers whose time has come.
     pub fn tick(&mut self, now: Instant, look: impl FnMut(Place<'_>) -> Signs) -> Vec<Settled> {
         let surplus = self.pending.len().saturating_sub(MAX_PENDING);
-        self.look(now, surplus, look)
+        let since = |at: usize, pending: &Pending| {
+            if at < surplus {
+                return Some(STATUS_WITHIN);
+            }
+            (pending.due() <= now).then(|| pending.since(now))
+        };
+        self.look(now, since, look)
+    }
+
+    /// Looks at the containers of the pod with that UID, of which there is a new status.
+    pub fn on_status(
+        &mut self,
+        pod: &str,
+        now: Instant,
+        look: impl FnMut(Place<'_>) -> Signs,
+    ) -> Vec<Settled> {
+        let since = |_: usize, pending: &Pending| {
+            let is_of = pending.key.pod.as_deref() == Some(pod);
+            is_of.then(|| pending.since(now))
+        };
+        self.look(now, since, look)
     }
 
     /// Looks at all containers a last time: who is not seen to have ended has survived.
     pub fn conclude(&mut self, now: Instant, look: impl FnMut(Place<'_>) -> Signs) -> Vec<Settled> {
-        self.look(now, usize::MAX, look)
+        self.look(now, |_, _| Some(STATUS_WITHIN), look)
     }
 
     /// The events that are not settled, in the order in which they came.
@@ -198,31 +201,25 @@ impl Outcomes {
             .collect()
     }
 
-    /// Looks at those whose time has come, and a last time at the oldest `forced` ones.
+    /// Looks at those for which `since` tells how long ago their last victim is to be taken for.
     fn look(
         &mut self,
         now: Instant,
-        forced: usize,
+        since: impl Fn(usize, &Pending) -> Option<Duration>,
         mut look: impl FnMut(Place<'_>) -> Signs,
     ) -> Vec<Settled> {
         let mut settled = Vec::new();
         for (at, mut pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
-            let forced = at < forced;
-            if !forced && pending.due() > now {
+            let Some(since) = since(at, &pending) else {
                 self.pending.push_back(pending);
                 continue;
-            }
+            };
             let kill = &pending.kill.kill;
             let signs = look(Place {
                 cgroup: seen_from_node(kill),
                 id: kill.identity.container,
             });
-            let since = if forced {
-                STATUS_WITHIN
-            } else {
-                now.saturating_duration_since(pending.base)
-            };
-            match judge(signs, pending.last_victim, since) {
+            match judge(signs, pending.last_victim, since, pending.status_within()) {
                 Some(outcome) => settled.push(self.settle(pending, outcome, now)),
                 None => {
                     pending.looks = LOOKS.iter().filter(|look| **look <= since).count();
@@ -297,6 +294,20 @@ impl Pending {
         self.looks = 0;
     }
 
+    fn since(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.base)
+    }
+
+    /// No status tells of a sandbox, nor of the pod's own cgroup: for those none is waited for.
+    fn status_within(&self) -> Duration {
+        let is_container = self.kill.kill.identity.container.is_some();
+        if is_container && self.key.container.as_deref() != Some(SANDBOX) {
+            STATUS_WITHIN
+        } else {
+            Duration::ZERO
+        }
+    }
+
     fn due(&self) -> Instant {
         self.base + LOOKS.get(self.looks).copied().unwrap_or(STATUS_WITHIN)
     }
@@ -314,24 +325,6 @@ fn add(record: &Record, kill: &mut Record, kills: &mut u32) {
 fn base(last_victim: Timestamp, now: Instant, wall: Timestamp) -> Instant {
     let age = Duration::try_from(wall.duration_since(last_victim)).unwrap_or_default();
     now.checked_sub(age).unwrap_or(now)
-}
-
-/// The outcome, if it can be told `since` the last victim.
-fn judge(signs: Signs, last_victim: Timestamp, since: Duration) -> Option<Outcome> {
-    if let Some(finished_at) = signs.finished_at {
-        let lived = finished_at.duration_since(last_victim);
-        return Some(if lived < ENDS_WITHIN + FINISHED_AT_STEP {
-            Outcome::Died
-        } else {
-            Outcome::Survived
-        });
-    }
-    let patience = match signs.population {
-        Some(Population::Empty | Population::Gone) => return Some(Outcome::Died),
-        Some(Population::Populated) => LOOKS[LOOKS.len() - 1],
-        None => STATUS_WITHIN,
-    };
-    (since >= patience).then_some(Outcome::Survived)
 }
 
 fn ends_the_container(record: &Record) -> bool {

@@ -125,6 +125,7 @@ mod tests {
             id: kill.identity.container.unwrap(),
             started_at: Some(STARTED_AT.parse().unwrap()),
             finished_at: None,
+            exit_code: None,
         };
         let container = Container {
             pid_namespace: case.shares,

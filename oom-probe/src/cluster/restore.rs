@@ -94,9 +94,6 @@ impl Cluster {
     /// The machine has been started anew since: no container lived through that.
     pub fn all_died(&mut self, now: Instant) {
         let settled: Vec<Settled> = self.outcomes.resolve_all(Outcome::Died, now);
-        for settled in settled {
-            self.note_settled(&settled);
-            self.settle(settled, now);
-        }
+        self.settle_all(settled, now);
     }
 }

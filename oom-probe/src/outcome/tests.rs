@@ -4,24 +4,35 @@ mod untold;
 use super::*;
 use crate::{
     attribute::fixture::kill_in,
+    cgroup::files::Population,
     kill::Domain,
     pods::fixture::{container_id, container_path, uid},
     sinks::fixture::pod_child,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-const POPULATED: Signs = Signs {
-    population: Some(Population::Populated),
-    finished_at: None,
-};
-const EMPTY: Signs = Signs {
-    population: Some(Population::Empty),
-    finished_at: None,
-};
-const BLIND: Signs = Signs {
-    population: None,
-    finished_at: None,
-};
+const POPULATED: Signs = seen(Some(Population::Populated));
+const EMPTY: Signs = seen(Some(Population::Empty));
+const GONE: Signs = seen(Some(Population::Gone));
+const BLIND: Signs = seen(None);
+
+/// What is seen while no status tells of an end.
+const fn seen(population: Option<Population>) -> Signs {
+    Signs {
+        population,
+        finished_at: None,
+        exit_code: None,
+    }
+}
+
+/// What is seen once the status tells of an end at that time.
+fn ended(exit_code: i32, finished_at: Timestamp) -> Signs {
+    Signs {
+        finished_at: Some(finished_at),
+        exit_code: Some(exit_code),
+        ..EMPTY
+    }
+}
 
 fn path(container: u32) -> String {
     container_path(&uid(1), container)
@@ -70,10 +81,11 @@ fn group(event: &str, container: u32, group_path: &str) -> Record {
     })
 }
 
-/// The cgroup of container number 1 is empty, any other is not.
-fn first_is_empty(place: Place<'_>) -> Signs {
+/// Container number 1 has failed, any other runs on.
+fn first_has_ended(place: Place<'_>) -> Signs {
     let first = place.cgroup == Some(&path(1));
-    if first { EMPTY } else { POPULATED }
+    let ended = ended(1, pod_child().kill.time);
+    if first { ended } else { POPULATED }
 }
 
 /// Outcomes with a clock that starts at the kill.
@@ -131,42 +143,78 @@ fn a_container_that_is_still_there_after_five_seconds_survived() {
 }
 
 #[test]
-fn a_container_that_ends_soon_after_its_child_died_with_it() {
-    // PID 1 waits for its child and exits, with whatever code, so many milliseconds later.
-    for (exits, settled) in [
-        (0, 200),
-        (150, 200),
-        (300, 1000),
-        (1900, 5000),
-        (4999, 5000),
+fn how_a_container_ended_is_told_by_its_status() {
+    // PID 1 waits for its child and exits so many milliseconds later; its status comes with it.
+    for (code, exits, outcome, settled) in [
+        (1, 0, Outcome::Died, 200),
+        (137, 150, Outcome::Died, 200),
+        (1, 4999, Outcome::Died, 5000),
+        (0, 0, Outcome::Survived, 200),
+        (0, 300, Outcome::Survived, 1000),
+        (0, 4000, Outcome::Survived, 5000),
     ] {
         let mut watch = Watch::new();
-        watch.kill(&child("e", 1));
+        let record = child("e", 1);
+        watch.kill(&record);
         let exits = Duration::from_millis(exits);
+        let ended = ended(code, record.kill.time + exits);
         let found = watch.looks(
             60 * SECOND,
-            |at| if at >= exits { EMPTY } else { POPULATED },
+            |at| if at >= exits { ended } else { POPULATED },
         );
-        assert_eq!(
-            found,
-            [(Outcome::Died, Duration::from_millis(settled))],
-            "{exits:?}"
-        );
+        let settled = Duration::from_millis(settled);
+        assert_eq!(found, [(outcome, settled)], "{code} after {exits:?}");
     }
 }
 
 #[test]
-fn a_removed_cgroup_is_as_good_as_an_empty_one() {
-    let mut watch = Watch::new();
-    watch.kill(&child("e", 1));
-    let gone = Signs {
-        population: Some(Population::Gone),
-        finished_at: None,
-    };
-    assert_eq!(
-        watch.looks(60 * SECOND, |_| gone),
-        [(Outcome::Died, LOOKS[0])]
-    );
+fn a_container_that_is_gone_waits_for_its_status() {
+    for signs in [EMPTY, GONE] {
+        let mut watch = Watch::new();
+        let record = child("e", 1);
+        watch.kill(&record);
+        assert_eq!(watch.looks(20 * SECOND, |_| signs), []);
+        let status = |found: &mut Watch, pod: &str, signs| {
+            let now = found.start + 20 * SECOND;
+            let settled = found.outcomes.on_status(pod, now, |_| signs);
+            settled.iter().map(|s| s.outcome).collect::<Vec<_>>()
+        };
+        let ended = ended(0, record.kill.time + 2 * SECOND);
+        assert_eq!(status(&mut watch, &uid(2), ended), [], "another pod's");
+        assert_eq!(status(&mut watch, &uid(1), signs), [], "says nothing of it");
+        assert_eq!(status(&mut watch, &uid(1), ended), [Outcome::Survived]);
+        assert_eq!(watch.outcomes.next_tick(), None);
+    }
+}
+
+#[test]
+fn without_any_status_what_is_seen_decides_in_the_end() {
+    for (signs, outcome) in [
+        (EMPTY, Outcome::Died),
+        (GONE, Outcome::Died),
+        (BLIND, Outcome::Survived),
+    ] {
+        let mut watch = Watch::new();
+        watch.kill(&child("e", 1));
+        let found = watch.looks(3600 * SECOND, |_| signs);
+        assert_eq!(found, [(outcome, STATUS_WITHIN)], "{signs:?}");
+    }
+}
+
+#[test]
+fn no_status_is_waited_for_where_none_can_come() {
+    let mut sandbox = child("e", 1);
+    sandbox.pod.as_mut().unwrap().container = Some(SANDBOX.to_owned());
+    let pod = format!("/kubepods/burstable/pod{}", uid(1));
+    let of_pod = with(child("e", 1), |kill| {
+        kill.identity = kill_in(&pod).identity;
+    });
+    for record in [sandbox, of_pod] {
+        let mut watch = Watch::new();
+        watch.kill(&record);
+        let found = watch.looks(60 * SECOND, |_| EMPTY);
+        assert_eq!(found, [(Outcome::Died, LOOKS[0])]);
+    }
 }
 
 #[test]
@@ -252,7 +300,7 @@ fn each_container_of_an_event_has_its_own_outcome() {
     watch.kill(&child("e", 2));
     let mut found = watch
         .outcomes
-        .tick(watch.start + 5 * SECOND, first_is_empty);
+        .tick(watch.start + 5 * SECOND, first_has_ended);
     found.sort_by_key(|settled| settled.kill.pod.clone().unwrap().container);
     let outcomes: Vec<_> = found.iter().map(|settled| settled.outcome).collect();
     assert_eq!(outcomes, [Outcome::Died, Outcome::Survived]);
@@ -324,7 +372,7 @@ fn a_daemon_that_stops_looks_a_last_time() {
     let mut watch = Watch::new();
     watch.kill(&child("e", 1));
     watch.kill(&child("e", 2));
-    let found = watch.outcomes.conclude(watch.start, first_is_empty);
+    let found = watch.outcomes.conclude(watch.start, first_has_ended);
     let outcomes: Vec<_> = found.iter().map(|settled| settled.outcome).collect();
     assert_eq!(outcomes, [Outcome::Died, Outcome::Survived]);
     assert_eq!(watch.outcomes.next_tick(), None);

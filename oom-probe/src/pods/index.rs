@@ -225,6 +225,12 @@ impl Index {
         pod.containers.get(at)?.run(id)?.finished_at
     }
 
+    /// What that run of a container exited with; absent while it runs and where it is not known.
+    pub fn exit_code(&self, id: &ContainerId) -> Option<i32> {
+        let (pod, at) = self.container_of_run(id)?;
+        pod.containers.get(at)?.run(id)?.exit_code
+    }
+
     /// The pod of that UID, unless it is deleted.
     pub fn live(&self, uid: &PodUid) -> Option<&Arc<Pod>> {
         self.pods.get(uid).map(|entry| &entry.pod)

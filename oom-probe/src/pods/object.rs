@@ -244,8 +244,7 @@ pub struct Terminated {
     #[serde(rename = "containerID", deserialize_with = "or_default")]
     pub container_id: Box<str>,
     /// `exitCode`.
-    #[serde(deserialize_with = "or_default")]
-    pub exit_code: i32,
+    pub exit_code: Option<i32>,
     /// `startedAt`, to the second.
     pub started_at: Option<Timestamp>,
     /// `finishedAt`, to the second.

@@ -89,6 +89,8 @@ pub struct Run {
     pub started_at: Option<Timestamp>,
     /// To the second; absent while it runs.
     pub finished_at: Option<Timestamp>,
+    /// What it exited with; absent while it runs.
+    pub exit_code: Option<i32>,
 }
 
 /// What makes an object no pod that could be indexed.
@@ -223,7 +225,7 @@ impl Container {
             done: kind == ContainerKind::Init
                 && state
                     .and_then(|state| state.terminated.as_ref())
-                    .is_some_and(|terminated| terminated.exit_code == 0),
+                    .is_some_and(|terminated| terminated.exit_code == Some(0)),
             runs: runs(status, before.map_or(&[], |before| &before.runs)),
         }
     }
@@ -279,6 +281,7 @@ fn runs(status: Option<&object::ContainerStatus>, before: &[Run]) -> Box<[Run]> 
         if let Some(known) = runs.iter_mut().find(|known| known.id == run.id) {
             known.started_at = known.started_at.or(run.started_at);
             known.finished_at = known.finished_at.or(run.finished_at);
+            known.exit_code = known.exit_code.or(run.exit_code);
         } else if runs.len() < MAX_RUNS {
             runs.push(run);
         }
@@ -293,6 +296,7 @@ fn runs(status: Option<&object::ContainerStatus>, before: &[Run]) -> Box<[Run]> 
                 id,
                 started_at: running.and_then(|running| running.started_at),
                 finished_at: None,
+                exit_code: None,
             });
         }
         for terminated in ended {
@@ -301,6 +305,7 @@ fn runs(status: Option<&object::ContainerStatus>, before: &[Run]) -> Box<[Run]> 
                     id,
                     started_at: terminated.started_at,
                     finished_at: terminated.finished_at,
+                    exit_code: terminated.exit_code,
                 });
             }
         }

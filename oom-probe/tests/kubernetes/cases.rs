@@ -106,18 +106,25 @@ async fn a_child_kill_leaves_the_pod_running() {
 }
 
 #[tokio::test]
-async fn a_shell_that_exits_after_its_child_did_not_survive() {
-    for exit_code in [0, 1] {
+async fn a_shell_that_exits_after_its_child_survived_only_by_its_exit_code() {
+    for (exit_code, outcome, reason) in [
+        (0, "survived", "ProcessOOMKilled"),
+        (1, "died", "OOMKilled"),
+        (137, "died", "OOMKilled"),
+    ] {
         let cart = pod("cart", 1).running("app", 1);
         let (server, mut node) = node_with(&[&cart]).await;
         node.on_kill(kill(&path(1, 1), 27, "e"));
-        server.apply(&pod("cart", 1).terminated("app", 1, exit_code, "12:00:20"));
         node.look(|_| false);
+        assert_eq!(node.counted(), [kills("cart", "app", 1)], "{exit_code}");
+        server.apply(&pod("cart", 1).terminated("app", 1, exit_code, "12:00:20"));
+        node.until_ended(1).await;
         assert_eq!(
             node.counted(),
-            [kills("cart", "app", 1), events("cart", "app", "died", 1)]
+            [kills("cart", "app", 1), events("cart", "app", outcome, 1)],
+            "{exit_code}"
         );
-        assert_eq!(told(&server, node).await[0].0, "OOMKilled");
+        assert_eq!(told(&server, node).await[0].0, reason, "{exit_code}");
     }
 }
 
@@ -294,10 +301,12 @@ async fn a_deployments_pods_count_on_one_workload() {
         let cart = pod(&format!("cart-7d9f8b6c5d-{n}"), n).of_deployment("cart");
         cart.running("app", n)
     };
-    let (_server, mut node) = node_with(&[&cart(1), &cart(2), &cart(3)]).await;
+    let (server, mut node) = node_with(&[&cart(1), &cart(2), &cart(3)]).await;
     for n in 1..=3 {
         node.on_kill(kill(&path(n, n), 27, &format!("e{n}")));
     }
+    server.apply(&cart(3).terminated("app", 3, 1, "12:00:20"));
+    node.until_ended(3).await;
     node.look(|cgroup| !cgroup.contains(&container_id(3)));
     let workload = |outcome, count| {
         format!(

@@ -6,10 +6,11 @@ use oom_probe::{
     attribute::{Attributor, Config, Decision},
     cgroup::{files::Population, path::Identity},
     kill::{Kill, Record},
-    outcome::{LOOKS, Outcomes, Settled, Signs, Untold},
+    outcome::{LOOKS, Outcomes, Place, Settled, Signs, Untold},
     pods::{
         Link, PodEvent,
         connect::Source,
+        index::Index,
         watch::{Patience, Watch},
     },
     sinks::{
@@ -97,6 +98,14 @@ impl Node {
         let change = self.attributor.on_pods(event, now);
         if let Some(pod) = &change.applied {
             self.containers.apply(pod, now);
+            let index = self.attributor.index();
+            let uid = pod.uid.to_string();
+            let settled = self
+                .outcomes
+                .on_status(&uid, now, |place| signs(index, place, None));
+            for settled in settled {
+                self.settled(settled);
+            }
         }
         for pod in &change.gone {
             self.containers.remove(pod, now);
@@ -138,15 +147,15 @@ impl Node {
         let index = self.attributor.index();
         let settled = self
             .outcomes
-            .tick(Instant::now() + LOOKS[LOOKS.len() - 1], |place| Signs {
-                population: place.cgroup.map(|cgroup| {
+            .tick(Instant::now() + LOOKS[LOOKS.len() - 1], |place| {
+                let population = place.cgroup.map(|cgroup| {
                     if populated(cgroup) {
                         Population::Populated
                     } else {
                         Population::Empty
                     }
-                }),
-                finished_at: place.id.and_then(|id| index.finished_at(&id)),
+                });
+                signs(index, place, population)
             });
         for settled in settled {
             self.settled(settled);
@@ -177,6 +186,13 @@ impl Node {
         let id = container_id(run).parse().unwrap();
         let known = |node: &Self| node.attributor.index().container_of_run(&id).is_some();
         self.until(&format!("run {run}"), known).await;
+    }
+
+    /// Waits until a status has told of the end of that run of a container.
+    pub(crate) async fn until_ended(&mut self, run: u32) {
+        let id = container_id(run).parse().unwrap();
+        let ended = |node: &Self| node.attributor.index().exit_code(&id).is_some();
+        self.until(&format!("end of run {run}"), ended).await;
     }
 
     /// Takes what the watch tells for a while.
@@ -246,6 +262,15 @@ impl Node {
             .iter()
             .map(shown)
             .collect()
+    }
+}
+
+/// What is seen of a container, by its cgroup and by its pod's status.
+fn signs(index: &Index, place: Place<'_>, population: Option<Population>) -> Signs {
+    Signs {
+        population,
+        finished_at: place.id.and_then(|id| index.finished_at(&id)),
+        exit_code: place.id.and_then(|id| index.exit_code(&id)),
     }
 }
 

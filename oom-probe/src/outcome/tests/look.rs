@@ -1,5 +1,7 @@
 //! Where is looked, and what is made of it.
 
+use jiff::SignedDuration;
+
 use super::*;
 
 #[test]
@@ -64,45 +66,54 @@ fn a_node_that_is_a_container_sees_its_containers_below_its_own_root() {
 }
 
 #[test]
-fn the_pods_status_tells_where_the_cgroup_does_not() {
+fn the_pods_status_decides_where_it_tells_of_an_end() {
     let kill: Timestamp = pod_child().kill.time;
-    let ended = |after: SignedDuration| Signs {
+    let ended = |code, after| Signs {
         population: None,
-        finished_at: Some(kill + after),
+        ..ended(code, kill + SignedDuration::from_secs(after))
     };
-    let seconds = SignedDuration::from_secs;
+    let within = STATUS_WITHIN.as_secs();
     for (signs, since, expected) in [
-        (ended(seconds(0)), 0, Some(Outcome::Died)),
+        (ended(1, 0), 0, Some(Outcome::Died)),
         // The status cuts to the second: before the kill means just after it.
-        (ended(-seconds(1)), 0, Some(Outcome::Died)),
-        (ended(seconds(10)), 0, Some(Outcome::Died)),
-        (ended(seconds(12)), 0, Some(Outcome::Survived)),
+        (ended(137, -1), 0, Some(Outcome::Died)),
+        (ended(137, 10), 0, Some(Outcome::Died)),
+        (ended(137, 12), 0, Some(Outcome::Survived)),
+        // It came to an end of its own, however soon.
+        (ended(0, 0), 0, Some(Outcome::Survived)),
+        (ended(0, 4), 5, Some(Outcome::Survived)),
+        (ended(0, 600), 1200, Some(Outcome::Survived)),
+        // Kept by an earlier version, which did not note the code.
+        (without_code(ended(0, 4)), 5, Some(Outcome::Died)),
         (BLIND, 5, None),
-        (BLIND, 14, None),
-        (BLIND, 15, Some(Outcome::Survived)),
+        (BLIND, within - 1, None),
+        (BLIND, within, Some(Outcome::Survived)),
         (POPULATED, 4, None),
         (POPULATED, 5, Some(Outcome::Survived)),
         // Its processes go a moment later than its status.
-        (
-            Signs {
-                population: Some(Population::Populated),
-                ..ended(seconds(1))
-            },
-            1,
-            Some(Outcome::Died),
-        ),
+        (alive(ended(1, 1)), 1, Some(Outcome::Died)),
         // Read long after: it ended for some other reason.
-        (
-            Signs {
-                population: Some(Population::Gone),
-                ..ended(seconds(600))
-            },
-            1200,
-            Some(Outcome::Survived),
-        ),
+        (ended(1, 600), 1200, Some(Outcome::Survived)),
+        (EMPTY, within - 1, None),
         (EMPTY, 1200, Some(Outcome::Died)),
+        (GONE, within - 1, None),
+        (GONE, 1200, Some(Outcome::Died)),
     ] {
-        let found = judge(signs, kill, Duration::from_secs(since));
+        let found = judge(signs, kill, Duration::from_secs(since), STATUS_WITHIN);
         assert_eq!(found, expected, "{signs:?} after {since} s");
+    }
+}
+
+fn without_code(signs: Signs) -> Signs {
+    Signs {
+        exit_code: None,
+        ..signs
+    }
+}
+
+fn alive(signs: Signs) -> Signs {
+    Signs {
+        population: POPULATED.population,
+        ..signs
     }
 }

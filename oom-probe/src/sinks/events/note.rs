@@ -32,7 +32,7 @@ pub(super) fn note(settled: &Settled, left_out: u32) -> String {
     }
     note.push_str(match settled.outcome {
         Outcome::Died => ". The container ended with it.",
-        Outcome::Survived => ". The container runs on.",
+        Outcome::Survived => ". The container did not end with it.",
     });
     if left_out > 0 {
         let were = if left_out == 1 {
@@ -172,7 +172,8 @@ mod tests {
                 json!({}),
                 0,
                 "The kernel's OOM killer killed python3 (pid 27 in the container, anon 231.4 MiB): \
-                 the container's memory limit of 256 MiB was reached. The container runs on.",
+                 the container's memory limit of 256 MiB was reached. The container did not end \
+                 with it.",
             ),
             (
                 Outcome::Died,
@@ -198,7 +199,7 @@ mod tests {
                 json!({"victim": {"comm": null, "ns_pid": null, "anon_rss_bytes": null}}),
                 1,
                 "The kernel's OOM killer killed a process: the container's memory limit of 256 MiB \
-                 was reached. The container runs on. 1 more OOM event was left out here since the \
+                 was reached. The container did not end with it. 1 more OOM event was left out here since the \
                  last message.",
             ),
             (
@@ -208,7 +209,7 @@ mod tests {
                 12,
                 "The kernel's OOM killer killed python3 (pid 27 in the container, anon 231.4 MiB, \
                  shares the chosen victim's memory): the pod's memory limit was reached. The \
-                 container runs on. 12 more OOM events were left out here since the last message.",
+                 container did not end with it. 12 more OOM events were left out here since the last message.",
             ),
         ] {
             assert_eq!(said(outcome, kills, &changes, left_out), expected);

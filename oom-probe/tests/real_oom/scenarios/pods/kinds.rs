@@ -17,7 +17,7 @@ use crate::world::{Running, World};
 const CROWD: u32 = 250;
 
 /// Real kills in this play.
-const KILLS: usize = 16;
+const KILLS: usize = 17;
 
 const CART: &str = "cart-7d9f8b6c5d-x2x9z";
 const INIT: &str = "initContainerStatuses";
@@ -29,7 +29,7 @@ pub(super) fn play(world: &World, driver: Driver) -> usize {
     let cart = shapes::starts(whole(DEPLOYMENT), INIT, "migrate");
     let (db, etcd) = (whole(EPHEMERAL), whole(STATIC));
     pods.extend([cart.clone(), db.clone(), etcd.clone()]);
-    pods.extend([1, 2, 3, 4, 6].map(small));
+    pods.extend([1, 2, 3, 4, 6, 7].map(small));
     let mut stage = Stage::start(world, driver, &pods);
     in_the_crowd(&mut stage);
     of_a_deployment(&mut stage, &cart);
@@ -59,7 +59,7 @@ fn crowd() -> Vec<PodJson> {
     (0..CROWD).map(one).collect()
 }
 
-/// Pods `p1` to `p6`, with a container `proxy` beside `app`.
+/// Pods `p1` to `p7`, with a container `proxy` beside `app`.
 fn small(n: u32) -> PodJson {
     let pod = pod(&format!("p{n}"), n).container("proxy");
     pod.running("app", 10 * n).running("proxy", 10 * n + 1)
@@ -113,6 +113,8 @@ fn with_a_shared_pid_namespace(stage: &mut Stage<'_>, db: &PodJson) {
     let id = shapes::id(db, EPHEMERALS, "debugger-4hj7p");
     let debugger = stage.container(place, Runtime::Crio, &id);
     stage.beside(debugger, pause, &GROW).end().killed();
+    let ended = shapes::ends(db.clone(), EPHEMERALS, "debugger-4hj7p", 137);
+    stage.server.apply(&ended);
     stage.want("db-0", "debugger-4hj7p", DIED);
     stage.want_workload("shop/statefulset/db/debugger-4hj7p", "died", 1);
 }
@@ -151,18 +153,24 @@ fn second_of_two(stage: &mut Stage<'_>) {
     stage.want("p1", "proxy", SURVIVED);
 }
 
-/// Shells exit a moment after their child was killed, whatever they make of it.
+/// Shells exit after their child was killed: their status says what they make of it.
 fn shells(stage: &mut Stage<'_>) {
-    for (n, code, after) in [(2, 0, 1500), (3, 1, 300)] {
+    for (n, code, after, wanted) in [
+        (2, 0, 1500, SURVIVED),
+        (3, 1, 300, DIED),
+        (7, 0, 0, SURVIVED),
+    ] {
         let app = small_container(stage, n, 10 * n);
         let hog = stage
             .world
             .hog(&[&["--oom-score-adj", "1000"], &GROW[..]].concat());
         let shell = shell(&hog, code, Duration::from_millis(after));
-        let mut init = start_init(stage.cgroup(app), shell);
-        init.line("ended: signal: 9");
-        stage.keep(init);
-        stage.want(&format!("p{n}"), "app", DIED);
+        let ended = start_init(stage.cgroup(app), shell).end();
+        assert!(ended.said.contains("ended: signal: 9"), "{}", ended.said);
+        assert_eq!(ended.status.code(), Some(i32::from(code)));
+        let status = small(n).terminated("app", 10 * n, code.into(), "12:00:20");
+        stage.server.apply(&status);
+        stage.want(&format!("p{n}"), "app", wanted);
     }
 }
 
@@ -231,11 +239,11 @@ fn outside(stage: &Stage<'_>) {
 fn filters(stage: &Stage<'_>) {
     for (flags, kills) in [
         (&[][..], KILLS),
-        (&["-n", "shop"], 14),
+        (&["-n", "shop"], 15),
         (&["--namespace", "kube-system"], 1),
         (&["--pod", "db-0"], 3),
         (&["--pod", "db-0", "--container", "postgres"], 2),
-        (&["--container", "app"], 5),
+        (&["--container", "app"], 6),
         (&["--workload", "cart"], 2),
         (&["--workload", "statefulset/db"], 3),
         (&["--workload", "deployment/db"], 0),

@@ -22,17 +22,30 @@ pub(crate) fn whole(text: &str) -> PodJson {
 
 /// Says of a container in a list of statuses that it has just started.
 pub(crate) fn starts(mut pod: PodJson, list: &str, name: &str) -> PodJson {
-    let statuses = pod.0["status"][list].as_array_mut().unwrap();
-    let status = statuses.iter_mut().find(|status| status["name"] == name);
-    status.unwrap()["state"] = running();
+    status(&mut pod, list, name)["state"] = json!({"running": {"startedAt": now()}});
     pod
 }
 
+/// Says of a container in a list of statuses that it has just ended.
+pub(crate) fn ends(mut pod: PodJson, list: &str, name: &str, code: i32) -> PodJson {
+    let status = status(&mut pod, list, name);
+    let id = status["containerID"].clone();
+    status["state"] = json!({"terminated": {
+        "containerID": id, "exitCode": code, "finishedAt": now(),
+    }});
+    pod
+}
+
+fn status<'a>(pod: &'a mut PodJson, list: &str, name: &str) -> &'a mut Value {
+    let statuses = pod.0["status"][list].as_array_mut().unwrap();
+    let status = statuses.iter_mut().find(|status| status["name"] == name);
+    status.unwrap()
+}
+
 /// As the kubelet tells it, to the second.
-fn running() -> Value {
+fn now() -> jiff::Timestamp {
     let now = jiff::Timestamp::now().as_second();
-    let now = jiff::Timestamp::from_second(now).unwrap();
-    json!({"running": {"startedAt": now}})
+    jiff::Timestamp::from_second(now).unwrap()
 }
 
 /// What the kubelet calls the pod by.
