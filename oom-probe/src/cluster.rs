@@ -7,7 +7,6 @@
 
 mod restore;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::{
     attribute::{Attributor, Change, Decision},
-    cgroup::{files, hierarchy::MemoryRoot, pod::PodUid},
+    cgroup::{pod::PodUid, population::Populations},
     kill::{Kill, Record},
     labels::{Outcome, Scope},
     memory,
@@ -38,7 +37,7 @@ pub struct Cluster {
     outcomes: Outcomes,
     untold: Untold,
     events: Option<Events>,
-    memory: Option<MemoryRoot>,
+    populations: Option<Populations>,
     expired: Instant,
     notes: Vec<Note>,
     /// The pods of this node have been listed.
@@ -68,14 +67,14 @@ pub struct Attributed {
 }
 
 impl Cluster {
-    /// Without any pod. `memory` is where the memory controller's cgroups are, to see whether a
-    /// container lives on.
+    /// Without any pod. `populations` is where the node's cgroups are, to see whether a container lives
+    /// on.
     #[must_use]
     pub fn new(
         attributor: Attributor,
         containers: Containers,
         events: Option<Events>,
-        memory: Option<MemoryRoot>,
+        populations: Option<Populations>,
     ) -> Self {
         Self {
             attributor,
@@ -83,7 +82,7 @@ impl Cluster {
             outcomes: Outcomes::default(),
             untold: Untold::default(),
             events,
-            memory,
+            populations,
             expired: Instant::now(),
             notes: Vec::new(),
             listed: false,
@@ -141,8 +140,10 @@ impl Cluster {
     pub fn tick(&mut self, now: Instant) -> Vec<Record> {
         let records = self.attributor.tick(now);
         self.count(&records, now);
-        let (index, memory) = (self.attributor.index(), self.memory.as_ref());
-        let settled = self.outcomes.tick(now, |place| look(place, index, memory));
+        let (index, populations) = (self.attributor.index(), self.populations.as_ref());
+        let settled = self
+            .outcomes
+            .tick(now, |place| look(place, index, populations));
         self.settle_all(settled, now);
         if let Some(events) = &mut self.events {
             events.tick(now);
@@ -173,10 +174,10 @@ impl Cluster {
     pub fn conclude(&mut self, now: Instant) -> Vec<Record> {
         let records = self.attributor.conclude();
         self.count(&records, now);
-        let (index, memory) = (self.attributor.index(), self.memory.as_ref());
+        let (index, populations) = (self.attributor.index(), self.populations.as_ref());
         let settled = self
             .outcomes
-            .conclude(now, |place| look(place, index, memory));
+            .conclude(now, |place| look(place, index, populations));
         self.settle_all(settled, now);
         records
     }
@@ -239,8 +240,8 @@ impl Cluster {
     /// A status may tell how a container ended.
     fn on_status(&mut self, pod: &Pod, now: Instant) {
         let uid = pod.uid.to_string();
-        let (index, memory) = (self.attributor.index(), self.memory.as_ref());
-        let look = |place: Place<'_>| look(place, index, memory);
+        let (index, populations) = (self.attributor.index(), self.populations.as_ref());
+        let look = |place: Place<'_>| look(place, index, populations);
         let settled = self.outcomes.on_status(&uid, now, look);
         self.settle_all(settled, now);
     }
@@ -266,21 +267,17 @@ fn known(found: &Found) -> Option<&Pod> {
 }
 
 /// Whether the container still runs, by its cgroup and by its pod's status.
-fn look(place: Place<'_>, index: &Index, memory: Option<&MemoryRoot>) -> Signs {
-    let population = place.cgroup.zip(memory).and_then(|(cgroup, root)| {
-        let names = cgroup.trim_start_matches('/').rsplit('/');
-        let directory = root.directory(names.map(str::as_bytes))?;
-        population(root, &directory)
-    });
+fn look(place: Place<'_>, index: &Index, populations: Option<&Populations>) -> Signs {
+    let population = place
+        .cgroup
+        .zip(populations)
+        .and_then(|(cgroup, populations)| {
+            let names = cgroup.trim_start_matches('/').rsplit('/');
+            populations.of(names.map(str::as_bytes))
+        });
     Signs {
         population,
         finished_at: place.id.and_then(|id| index.finished_at(&id)),
         exit_code: place.id.and_then(|id| index.exit_code(&id)),
     }
-}
-
-fn population(root: &MemoryRoot, directory: &Path) -> Option<files::Population> {
-    files::population(root.hierarchy, directory)
-        .inspect_err(|error| tracing::debug!("{}: {error}", directory.display()))
-        .ok()
 }

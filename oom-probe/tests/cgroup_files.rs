@@ -8,9 +8,10 @@ use std::{
 };
 
 use oom_probe::cgroup::{
-    files::{FileError, Population, events, oom_group, population},
+    files::{FileError, events, oom_group},
     hierarchy::MemoryRoot,
     ids::{CgroupNames, id_of},
+    population::{Population, Populations},
 };
 
 /// A memory cgroup with one below it; both are removed with it.
@@ -39,8 +40,13 @@ impl Scratch {
         Some(scratch)
     }
 
+    /// The inner one.
+    fn inner(&self) -> PathBuf {
+        self.path.join("inner")
+    }
+
     fn remove(&self) {
-        for path in [self.path.join("inner"), self.path.clone()] {
+        for path in [self.inner(), self.path.clone()] {
             // Already gone is as good.
             let _ = fs::remove_dir(path);
         }
@@ -77,21 +83,24 @@ fn a_cgroup_is_populated_empty_and_gone_in_turn() {
     let Some(scratch) = Scratch::new("population") else {
         return;
     };
-    let state = || population(scratch.root.hierarchy, &scratch.path).unwrap();
-    assert_eq!(state(), Population::Empty);
-    let sleeper = Sleeper::in_cgroup(&scratch.path.join("inner"));
-    assert_eq!(state(), Population::Populated);
+    let populations = Populations::detect(scratch.root.clone());
+    let at = |path: &Path| populations.at(path).unwrap();
+    let state = || at(&scratch.path);
+    assert_eq!(state(), Some(Population::Empty));
+    let sleeper = Sleeper::in_cgroup(&scratch.inner());
+    assert_eq!(state(), Some(Population::Populated));
     drop(sleeper);
     // v2 tells after the process was reaped, from a work queue.
     let start = Instant::now();
-    while state() == Population::Populated && start.elapsed() < Duration::from_secs(30) {
+    while state() == Some(Population::Populated) && start.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert_eq!(state(), Population::Empty);
-    scratch.remove();
-    assert_eq!(state(), Population::Gone);
+    assert_eq!(state(), Some(Population::Empty));
+    let inner = scratch.inner();
+    fs::remove_dir(&inner).unwrap();
+    assert_eq!(at(&inner), Some(Population::Gone));
     assert!(matches!(
-        events(scratch.root.hierarchy, &scratch.path),
+        events(scratch.root.hierarchy, &inner),
         Err(FileError::Gone(_))
     ));
 }

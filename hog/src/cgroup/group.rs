@@ -211,7 +211,8 @@ impl Cgroup {
         read_number(&self.directory.join(file), |text| field(text, "oom_kill"))
     }
 
-    /// The processes in the cgroup, as its `cgroup.procs` lists them.
+    /// The processes in the cgroup, as its `cgroup.procs` lists them: of other PID namespaces as 0 on v2,
+    /// and not at all on v1.
     ///
     /// # Errors
     /// The file cannot be read.

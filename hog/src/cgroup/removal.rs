@@ -92,7 +92,9 @@ fn drop_page_cache(directory: &Path) {
     }
 }
 
-/// Processes of other PID namespaces are listed as 0.
+/// Processes that the reader's PID namespace does not know are listed as 0 on v2, and not at all on v1
+/// (kernel/cgroup/cgroup-v1.c `pidlist_array_load`): they keep a cgroup busy and cannot be killed from
+/// here.
 pub(super) fn processes_in(directory: &Path) -> Result<Vec<i32>, Error> {
     let path = directory.join("cgroup.procs");
     match fs::read_to_string(&path) {

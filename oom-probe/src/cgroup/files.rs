@@ -2,7 +2,6 @@
 
 use std::{
     fs, io,
-    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -19,17 +18,6 @@ pub struct Events {
     pub oom_kill: Option<u64>,
     /// Group kills of this cgroup; v2 since 5.17.
     pub oom_group_kill: Option<u64>,
-}
-
-/// Whether anything runs in a cgroup or below it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Population {
-    /// At least one process that has not exited.
-    Populated,
-    /// No process.
-    Empty,
-    /// There is no such cgroup any more.
-    Gone,
 }
 
 /// Why a file of a cgroup could not be used.
@@ -59,12 +47,9 @@ pub enum FileError {
         key: &'static str,
     },
     /// More cgroups below it than are looked through.
-    #[error("more than {MAX_CGROUPS} cgroups below {}", .0.display())]
+    #[error("more than {} cgroups below {}", super::population::MAX_CGROUPS, .0.display())]
     TooMany(PathBuf),
 }
-
-/// Cgroups below one container that are looked through for a process.
-const MAX_CGROUPS: usize = 4096;
 
 /// Counts of one cgroup: `memory.events.local`, on v1 `memory.oom_control`.
 ///
@@ -97,87 +82,12 @@ pub fn oom_group(hierarchy: Hierarchy, cgroup: &Path) -> Result<bool, FileError>
     })
 }
 
-/// Whether anything runs in the cgroup or below it.
-///
-/// # Errors
-/// Any [`FileError`] but `Gone`, which is an answer here.
-pub fn population(hierarchy: Hierarchy, cgroup: &Path) -> Result<Population, FileError> {
-    let found = match hierarchy {
-        Hierarchy::V2 => populated_by_events(cgroup),
-        Hierarchy::V1 | Hierarchy::Hybrid => populated_by_walking(cgroup),
-    };
-    match found {
-        Ok(true) => Ok(Population::Populated),
-        Ok(false) => Ok(Population::Empty),
-        Err(FileError::Gone(_)) => Ok(Population::Gone),
-        Err(error) => Err(error),
-    }
-}
-
-fn populated_by_events(cgroup: &Path) -> Result<bool, FileError> {
-    let file = "cgroup.events";
-    let text = read(cgroup, file)?;
-    value(&text, "populated")
-        .and_then(parse_flag)
-        .ok_or_else(|| FileError::Malformed {
-            path: cgroup.join(file),
-            key: "populated",
-        })
-}
-
-fn populated_by_walking(cgroup: &Path) -> Result<bool, FileError> {
-    if has_process(cgroup)? {
-        return Ok(true);
-    }
-    let mut waiting = vec![cgroup.to_owned()];
-    let mut seen = 0;
-    while let Some(parent) = waiting.pop() {
-        let children = match fs::read_dir(&parent) {
-            Ok(children) => children,
-            Err(source) if is_gone(&source) => continue,
-            Err(source) => {
-                return Err(FileError::Io {
-                    path: parent,
-                    source,
-                });
-            }
-        };
-        for child in children.flatten() {
-            if !child.file_type().is_ok_and(|kind| kind.is_dir()) {
-                continue;
-            }
-            seen += 1;
-            if seen > MAX_CGROUPS {
-                return Err(FileError::TooMany(cgroup.to_owned()));
-            }
-            match has_process(&child.path()) {
-                Ok(true) => return Ok(true),
-                Ok(false) => waiting.push(child.path()),
-                // A child that went away meanwhile has no process.
-                Err(FileError::Gone(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(false)
-}
-
-/// One byte is enough: processes of other PID namespaces are listed too, as 0.
-fn has_process(cgroup: &Path) -> Result<bool, FileError> {
-    let path = cgroup.join("cgroup.procs");
-    let mut byte = [0];
-    fs::File::open(&path)
-        .and_then(|mut file| file.read(&mut byte))
-        .map(|len| len > 0)
-        .map_err(|source| failed(cgroup, path, source))
-}
-
-fn read(cgroup: &Path, file: &str) -> Result<String, FileError> {
+pub(super) fn read(cgroup: &Path, file: &str) -> Result<String, FileError> {
     let path = cgroup.join(file);
     fs::read_to_string(&path).map_err(|source| failed(cgroup, path, source))
 }
 
-fn failed(cgroup: &Path, path: PathBuf, source: io::Error) -> FileError {
+pub(super) fn failed(cgroup: &Path, path: PathBuf, source: io::Error) -> FileError {
     if !is_gone(&source) {
         FileError::Io { path, source }
     } else if cgroup.is_dir() {
@@ -189,7 +99,7 @@ fn failed(cgroup: &Path, path: PathBuf, source: io::Error) -> FileError {
 
 /// A file that was opened before its cgroup was removed fails with ENODEV
 /// (`fs/kernfs/file.c`, `kernfs_fop_read_iter`).
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
 }
 
@@ -213,12 +123,12 @@ impl Events {
 }
 
 /// The value of a key in a flat-keyed file (`Documentation/admin-guide/cgroup-v2.rst`).
-fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines()
         .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
 }
 
-fn parse_flag(text: &str) -> Option<bool> {
+pub(super) fn parse_flag(text: &str) -> Option<bool> {
     match text {
         "0" => Some(false),
         "1" => Some(true),
@@ -283,55 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn a_v2_cgroup_says_itself_whether_it_is_populated() {
-        for (content, population_of) in [
-            ("populated 1\nfrozen 0\n", Population::Populated),
-            ("populated 0\nfrozen 0\n", Population::Empty),
-        ] {
-            let cgroup = cgroup(&[("cgroup.events", content)]);
-            assert_eq!(
-                population(Hierarchy::V2, cgroup.path()).unwrap(),
-                population_of
-            );
-        }
-        let broken = cgroup(&[("cgroup.events", "frozen 0\n")]);
-        assert!(matches!(
-            population(Hierarchy::V2, broken.path()),
-            Err(FileError::Malformed {
-                key: "populated",
-                ..
-            })
-        ));
-    }
-
-    #[test]
-    fn a_v1_cgroup_is_populated_by_any_process_below_it() {
-        let empty = ("cgroup.procs", "");
-        for (files, population_of) in [
-            (&[("cgroup.procs", "17\n")][..], Population::Populated),
-            (&[empty], Population::Empty),
-            (
-                &[empty, ("a/cgroup.procs", ""), ("b/cgroup.procs", "")],
-                Population::Empty,
-            ),
-            (
-                &[empty, ("a/cgroup.procs", ""), ("a/b/cgroup.procs", "0\n")],
-                Population::Populated,
-            ),
-        ] {
-            let cgroup = cgroup(files);
-            for hierarchy in [Hierarchy::V1, Hierarchy::Hybrid] {
-                assert_eq!(population(hierarchy, cgroup.path()).unwrap(), population_of);
-            }
-        }
-    }
-
-    #[test]
     fn a_removed_cgroup_differs_from_one_without_the_file() {
         let cgroup = cgroup(&[]);
         let removed = cgroup.path().join("removed");
         for &hierarchy in Hierarchy::ALL {
-            assert_eq!(population(hierarchy, &removed).unwrap(), Population::Gone);
             assert!(matches!(
                 events(hierarchy, &removed),
                 Err(FileError::Gone(_))

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::mounts::{Mount, mounts};
 use crate::labels::closed_set;
 
 closed_set! {
@@ -115,21 +116,18 @@ impl MemoryRoot {
     /// # Errors
     /// [`HierarchyError::NotMounted`] and [`HierarchyError::Elsewhere`].
     pub fn from_mountinfo(mountinfo: &[u8], asked: &Path) -> Result<Self, HierarchyError> {
-        let mounts: Vec<_> = mountinfo
-            .split(|&b| b == b'\n')
-            .filter_map(Mount::parse)
-            .collect();
-        let on_v1 = mounts.iter().any(|mount| mount.kind == Kind::V1Memory);
-        let v2 = mounts.iter().any(|mount| mount.kind == Kind::V2);
-        let (hierarchy, kind) = match (on_v1, v2) {
-            (true, false) => (Hierarchy::V1, Kind::V1Memory),
-            (true, true) => (Hierarchy::Hybrid, Kind::V1Memory),
-            (false, _) => (Hierarchy::V2, Kind::V2),
+        let mounts: Vec<_> = mounts(mountinfo).collect();
+        let on_v1 = mounts.iter().any(Mount::has_memory);
+        let v2 = mounts.iter().any(Mount::is_v2);
+        let (hierarchy, is): (_, fn(&Mount) -> bool) = match (on_v1, v2) {
+            (true, false) => (Hierarchy::V1, Mount::has_memory),
+            (true, true) => (Hierarchy::Hybrid, Mount::has_memory),
+            (false, _) => (Hierarchy::V2, Mount::is_v2),
         };
         let memory = || {
             mounts
                 .iter()
-                .filter(|mount| mount.kind == kind)
+                .filter(|mount| is(mount))
                 .map(|mount| &mount.point)
         };
         let path = if memory().any(|point| asked.starts_with(point)) {
@@ -162,58 +160,6 @@ impl MemoryRoot {
         }
         Some(path)
     }
-}
-
-#[derive(PartialEq, Eq)]
-enum Kind {
-    V1Memory,
-    V2,
-}
-
-struct Mount {
-    kind: Kind,
-    point: PathBuf,
-}
-
-impl Mount {
-    /// A line of mountinfo, if it is a mount that can have the memory controller.
-    fn parse(line: &[u8]) -> Option<Self> {
-        let mut fields = line.split(|&b| b == b' ');
-        let point = fields.nth(4)?;
-        let mut described = fields.skip_while(|&field| field != b"-").skip(1);
-        let kind = match described.next()? {
-            b"cgroup2" => Kind::V2,
-            b"cgroup" => {
-                let options = described.nth(1)?;
-                options
-                    .split(|&b| b == b',')
-                    .find(|&option| option == b"memory")?;
-                Kind::V1Memory
-            }
-            _ => return None,
-        };
-        Some(Self {
-            kind,
-            point: OsStr::from_bytes(&unescape_octal(point)).into(),
-        })
-    }
-}
-
-/// Undoes `mangle_path` of the kernel's `fs/seq_file.c`: `\040` for a space.
-fn unescape_octal(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let [first, after @ ..] = rest {
-        let escaped = match rest {
-            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
-                Some((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'))
-            }
-            _ => None,
-        };
-        bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { &rest[4..] } else { after };
-    }
-    bytes
 }
 
 #[cfg(test)]

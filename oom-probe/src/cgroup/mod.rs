@@ -6,6 +6,8 @@ pub mod hierarchy;
 pub mod ids;
 pub mod path;
 pub mod pod;
+pub mod population;
 pub mod unit;
 
 mod component;
+mod mounts;

@@ -11,7 +11,7 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 use crate::{
     attribute::{self, Attributor},
-    cgroup::{hierarchy::MemoryRoot, ids},
+    cgroup::{hierarchy::MemoryRoot, ids, population::Populations},
     cli::RunArgs,
     cluster::Cluster,
     event::Machine,
@@ -205,7 +205,12 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         checkpoint,
         complete: Complete::new(mark.hook, facts.cgroup.ok(), &args.node.proc_root),
         machine,
-        cluster: Cluster::new(attributor, containers, events, memory),
+        cluster: Cluster::new(
+            attributor,
+            containers,
+            events,
+            memory.map(Populations::detect),
+        ),
         sinks,
         baseline,
         proc_root: args.node.proc_root.clone(),

@@ -4,7 +4,7 @@ mod untold;
 use super::*;
 use crate::{
     attribute::fixture::kill_in,
-    cgroup::files::Population,
+    cgroup::population::Population,
     kill::Domain,
     pods::fixture::{container_id, container_path, uid},
     sinks::fixture::pod_child,

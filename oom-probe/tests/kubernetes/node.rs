@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use oom_probe::{
     attribute::{Attributor, Config, Decision},
-    cgroup::{files::Population, path::Identity},
+    cgroup::{path::Identity, population::Population},
     kill::{Kill, Record},
     outcome::{LOOKS, Outcomes, Place, Settled, Signs, Untold},
     pods::{

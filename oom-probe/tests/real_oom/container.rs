@@ -14,32 +14,38 @@ use crate::world::Running;
 /// Starts a command as PID 1 of a PID namespace of its own. Its parent, this test, is outside of
 /// the container as a runtime's shim is.
 pub(crate) fn start_init(cgroup: &Cgroup, command: Command) -> Running {
-    in_namespace(cgroup, command, || {
-        // SAFETY: unshare(2) takes a flag; this one concerns only children of this very thread.
-        unsafe { libc::unshare(libc::CLONE_NEWPID) }
-    })
+    in_new_pid_namespace(|| Running::start(cgroup, command))
 }
 
 /// Starts a command in the PID namespace of a process, with its parent outside: what `kubectl exec`
 /// does, and every container of a pod with `shareProcessNamespace`.
 pub(crate) fn start_beside(cgroup: &Cgroup, command: Command, init: &Running) -> Running {
     let namespace = File::open(format!("/proc/{}/ns/pid", init.pid())).unwrap();
-    in_namespace(cgroup, command, || {
+    let enter = || {
         // SAFETY: setns(2) takes a descriptor that is open here and a flag; this one concerns only
         // children of this very thread.
         unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWPID) }
-    })
+    };
+    in_namespace(enter, || Running::start(cgroup, command))
+}
+
+/// The first process that `start` starts is PID 1 of a PID namespace.
+pub(crate) fn in_new_pid_namespace<T: Send>(start: impl FnOnce() -> T + Send) -> T {
+    let enter = || {
+        // SAFETY: unshare(2) takes a flag; this one concerns only children of this very thread.
+        unsafe { libc::unshare(libc::CLONE_NEWPID) }
+    };
+    in_namespace(enter, start)
 }
 
 /// On a thread of its own, which keeps the namespace of its children until it ends.
-fn in_namespace(
-    cgroup: &Cgroup,
-    command: Command,
+fn in_namespace<T: Send>(
     enter: impl FnOnce() -> libc::c_int + Send,
-) -> Running {
+    start: impl FnOnce() -> T + Send,
+) -> T {
     let start = || {
         assert_eq!(enter(), 0, "{}", io::Error::last_os_error());
-        Running::start(cgroup, command)
+        start()
     };
     thread::scope(|scope| scope.spawn(start).join().unwrap())
 }

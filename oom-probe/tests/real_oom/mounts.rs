@@ -70,6 +70,13 @@ fn private_namespace_of_chroot() -> io::Result<()> {
     rustix::process::chdir(&here)
 }
 
+/// Shows the PID namespace that this process is in, in a mount namespace of its own. May run between
+/// fork and exec, as the above.
+pub(crate) fn own_proc() -> io::Result<()> {
+    private_namespace()?;
+    rustix::mount::mount(c"proc", c"/proc", c"proc", MountFlags::empty(), None)
+}
+
 /// A file system on a directory, unmounted on drop.
 pub(crate) struct Mount {
     at: PathBuf,

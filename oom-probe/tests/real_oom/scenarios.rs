@@ -93,6 +93,7 @@ pub(crate) const KILLS: &[Scenario] = &[
 /// The daemon and the node around it: pods, restarts, rights, outages.
 pub(crate) const DAEMON: &[Scenario] = &[
     once("pods of every kind", pods::kinds),
+    any("pods seen without hostPID", pods::namespace),
     once("pods that change", pods::changes),
     once("pods without API server", pods::away),
     once("pods of a hostile API server", pods::hostile),

@@ -180,14 +180,33 @@ pub(crate) fn leave_nothing_behind() -> Result<(), String> {
         return Ok(());
     }
     let name = own_name();
-    let Hierarchy { version, root, .. } = Hierarchy::detect().map_err(|error| error.to_string())?;
+    let hierarchy = Hierarchy::detect().map_err(|error| error.to_string())?;
+    let others = other_hierarchies(&hierarchy);
     let sweep = || {
-        if let Err(error) = remove_tree(version, &root.join(&name)) {
-            guard::tell(&error.to_string());
+        for Hierarchy { version, root, .. } in [&hierarchy].into_iter().chain(&others) {
+            if let Err(error) = remove_tree(*version, &root.join(&name)) {
+                guard::tell(&error.to_string());
+            }
         }
     };
     // SAFETY: no scenario runs yet, and this test's main makes no thread.
     unsafe { guard::stand(&name, sweep) }.map_err(|error| format!("no guard: {error}"))
+}
+
+/// Hierarchies beside that of a v1 memory controller which a container is in as well: that of the
+/// pids controller, and v2's.
+pub(crate) fn other_hierarchies(memory: &Hierarchy) -> Vec<Hierarchy> {
+    let pids = memory.root.with_file_name("pids");
+    let pids = (memory.version == Version::V1 && pids.is_dir()).then_some(pids);
+    let other = |root| Hierarchy {
+        // No controller has to be enabled for what is asked of them.
+        version: Version::V1,
+        root,
+        mounted: "/".into(),
+        unified: None,
+    };
+    let roots = pids.into_iter().chain(memory.unified.clone());
+    roots.map(other).collect()
 }
 
 fn vm() -> Option<String> {

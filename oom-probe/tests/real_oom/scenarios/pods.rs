@@ -6,6 +6,7 @@ mod group;
 mod hostile;
 mod kinds;
 pub(super) mod names;
+mod namespace;
 mod nodes;
 pub(super) mod shapes;
 pub(super) mod stage;
@@ -41,6 +42,11 @@ fn with_drivers(world: &World, play: Play, allowed: &Allowed) -> String {
 /// Every kind of container on a full node.
 pub(crate) fn kinds(world: &World) -> String {
     with_drivers(world, kinds::play, &Allowed::default())
+}
+
+/// A daemon that sees none of the containers' processes.
+pub(crate) fn namespace(world: &World) -> String {
+    with_drivers(world, namespace::play, &Allowed::default())
 }
 
 /// Pods that come, go and come back.

@@ -2,11 +2,13 @@
 //! cgroups, and what has to come of their kills: exactly that on each series, and nothing elsewhere.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hog::cgroup::Cgroup;
+use hog::cgroup::{Cgroup, Hierarchy};
 use oom_probe::attribute::SANDBOX;
 use oom_probe::kill::Record;
 use oom_probe::labels::Attribution;
@@ -15,16 +17,17 @@ use serde_json::Value;
 use super::wanted::{Wanted, container_series, workload_series};
 use crate::apiserver::{ApiServer, pods::PodJson};
 use crate::case::shown;
-use crate::container::{start_beside, start_init};
+use crate::container::{in_new_pid_namespace, start_beside, start_init};
 use crate::daemon::Daemon;
 use crate::kubelet::{Class, Driver, Runtime};
+use crate::mounts;
 use crate::world::{Running, World};
 
 /// The node's name in every pod of the tests.
 const NODE: &str = "node-1";
 /// Enough for a hog to grow in, and for a shell around it.
 const LIMIT: u64 = 16 << 20;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(10);
 
 pub(crate) const GROW: [&str; 3] = ["grow", "--interval", "0"];
@@ -92,6 +95,24 @@ impl<'w> Stage<'w> {
         stage
     }
 
+    /// As its pod runs the daemon: in a PID namespace of its own, without `hostPID`.
+    pub(crate) fn in_own_pid_namespace(world: &'w World, driver: Driver, pods: &[PodJson]) -> Self {
+        let server = ApiServer::start();
+        for pod in pods {
+            server.apply(pod);
+        }
+        let stage = in_new_pid_namespace(|| {
+            let start = |mut command: Command, directory: &Path| {
+                // SAFETY: between fork and exec only system calls are made, without allocation.
+                unsafe { command.pre_exec(|| Ok(mounts::own_proc()?)) };
+                Daemon::start_as(command, directory)
+            };
+            Self::started_by(start, world, driver, server, Root::Hierarchy, &[])
+        });
+        stage.until("the pods are known", || stage.is_synced());
+        stage
+    }
+
     /// Without waiting for the API server.
     pub(crate) fn start_away(world: &'w World, driver: Driver, server: ApiServer) -> Self {
         Self::start_with(world, driver, server, &[])
@@ -108,6 +129,17 @@ impl<'w> Stage<'w> {
     }
 
     fn with(world: &'w World, driver: Driver, server: ApiServer, of: Root, flags: &[&str]) -> Self {
+        Self::started_by(Daemon::start_as, world, driver, server, of, flags)
+    }
+
+    fn started_by(
+        start: impl FnOnce(Command, &Path) -> Result<Daemon, String>,
+        world: &'w World,
+        driver: Driver,
+        server: ApiServer,
+        of: Root,
+        flags: &[&str],
+    ) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let root = world.cgroup("node");
         let mut command = Command::new(&world.programs().oom_probe);
@@ -120,7 +152,7 @@ impl<'w> Stage<'w> {
             })
             .args(flags)
             .env("KUBECONFIG", server.kubeconfig(scratch.path()));
-        let daemon = Daemon::start_as(command, scratch.path()).unwrap();
+        let daemon = start(command, scratch.path()).unwrap();
         Self {
             world,
             server,
@@ -152,6 +184,15 @@ impl<'w> Stage<'w> {
         let PodPlace(class, uid) = pod;
         let container = self.driver.container(runtime, id);
         self.make(&format!("{}/{container}", self.driver.pod(class, uid)))
+    }
+
+    /// The same cgroup in another hierarchy, where a process has to be put as well.
+    pub(crate) fn twin(&mut self, container: usize, hierarchy: &Hierarchy) -> PathBuf {
+        let path = below_root(self.world, self.cgroup(container));
+        let twin = Cgroup::create(hierarchy, path).unwrap();
+        let procs = twin.procs_path();
+        self.cgroups.push(twin);
+        procs
     }
 
     fn make(&mut self, path: &str) -> usize {
