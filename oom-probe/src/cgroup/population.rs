@@ -54,7 +54,20 @@ impl Populations {
         let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();
         let namespace = fs::metadata("/proc/self/ns/pid").map(|namespace| namespace.ino());
         let sees_every_process = namespace.is_ok_and(|inode| inode == INITIAL_PID_NAMESPACE);
-        Self::new(memory, &mountinfo, sees_every_process)
+        let found = Self::new(memory, &mountinfo, sees_every_process);
+        if found.is_blind() {
+            tracing::warn!(
+                "whether a container lives on is told by its pod's status alone: on cgroup v1 that \
+                 takes the hierarchy of the pids controller below the cgroup root, or hostPID"
+            );
+        }
+        found
+    }
+
+    /// Whether nothing tells what runs in a cgroup.
+    fn is_blind(&self) -> bool {
+        let on_v1 = self.memory.hierarchy.memory_version() == 1;
+        on_v1 && !self.sees_every_process && self.pids.is_none() && self.unified.is_none()
     }
 
     /// The same from the text of `mountinfo`.

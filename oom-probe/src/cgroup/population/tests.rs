@@ -185,3 +185,27 @@ fn the_same_cgroup_is_found_in_the_other_hierarchies() {
     assert_eq!(found(v2, Hierarchy::V2, "/sys/fs/cgroup"), (None, None));
     assert_eq!(found("", Hierarchy::V1, "/sys/fs/cgroup"), (None, None));
 }
+
+#[test]
+fn a_daemon_knows_whether_anything_tells_what_runs() {
+    let memory_only = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+    let v2 = "28 22 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+    for (mountinfo, hierarchy, sees_every_process, blind) in [
+        (memory_only, Hierarchy::V1, false, true),
+        (memory_only, Hierarchy::V1, true, false),
+        (POD, Hierarchy::Hybrid, false, false),
+        (v2, Hierarchy::V2, false, false),
+    ] {
+        let path = match hierarchy {
+            Hierarchy::V1 => "/sys/fs/cgroup/memory",
+            Hierarchy::Hybrid => "/host/cgroup/memory",
+            Hierarchy::V2 => "/sys/fs/cgroup",
+        };
+        let memory = MemoryRoot {
+            hierarchy,
+            path: path.into(),
+        };
+        let found = Populations::new(memory, mountinfo.as_bytes(), sees_every_process);
+        assert_eq!(found.is_blind(), blind, "{hierarchy} {sees_every_process}");
+    }
+}
