@@ -115,8 +115,17 @@ impl<'a> Container<'a> {
     /// # Errors
     /// It does not run, or there is no such file.
     pub(super) fn proc(&self, file: &str) -> Result<String> {
-        let (pid, _) = self.task()?.context("it does not run")?;
+        let pid = self.pid()?;
         fs::read_to_string(format!("/proc/{pid}/{file}")).context("read its procfs")
+    }
+
+    /// The id of its first process on the node.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub(super) fn pid(&self) -> Result<String> {
+        let (pid, _) = self.task()?.context("it does not run")?;
+        Ok(pid)
     }
 
     /// Process id and state of what runs in it.

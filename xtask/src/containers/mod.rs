@@ -1,6 +1,8 @@
 //! The images in a real container engine: the daemon with the DaemonSet's rights and mounts, and
 //! real OOM kills beside it. Nothing of it is installed, and nothing stays.
 
+mod api;
+mod cluster;
 mod container;
 mod engine;
 mod mount;

@@ -91,6 +91,21 @@ impl<'a> Node<'a> {
         Ok(container)
     }
 
+    /// The same with an API server to ask, which further options of `ctr run` say how to reach.
+    ///
+    /// # Errors
+    /// As [`Self::probe`].
+    pub(super) fn probe_of_cluster(&self, name: &str, more: &[String]) -> Result<Container<'a>> {
+        let pod = Pod::of_daemon_set("manifests/plain.yaml", "oom-probe")?;
+        let container = pod.container()?;
+        let options = pod.options(container, NAME, |host| self.directory(host))?;
+        let options = [&options, more].concat();
+        let command: Vec<_> = in_image(container).collect();
+        let container = Container::run(self.engine, name, &container.image, &options, &command)?;
+        container.says("capturing OOM kills")?;
+        Ok(container)
+    }
+
     /// Runs a container of a pod.
     ///
     /// # Errors
@@ -201,13 +216,18 @@ impl<'a> Node<'a> {
 }
 
 /// The image's entry point, which `ctr` replaces by what it is given, and the manifest's arguments.
-/// There is no API server here, so none is waited for.
+fn in_image(container: &pod::Container) -> impl Iterator<Item = &str> {
+    let arguments = container.args.iter().map(String::as_str);
+    iter::once("/oom-probe").chain(arguments)
+}
+
+/// The same where there is no API server, so that none is waited for.
 fn command(container: &pod::Container) -> Vec<&str> {
-    let arguments = container.args.iter().map(|argument| match &**argument {
+    let off = |argument| match argument {
         "--kubernetes=on" => "--kubernetes=off",
         argument => argument,
-    });
-    iter::once("/oom-probe").chain(arguments).collect()
+    };
+    in_image(container).map(off).collect()
 }
 
 /// Whether a process has no more rights than these capabilities.

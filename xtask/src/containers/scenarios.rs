@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
+use super::cluster::{Cluster, KubePod, Until};
 use super::engine::Engine;
 use super::node::{self, Node, PROBE_CAPABILITIES, VICTIM_LIMIT, VICTIM_USER, check_rights};
 use super::pod::Pod;
@@ -11,7 +12,7 @@ use crate::image::Images;
 /// A scenario: its name, and what it does; it fails where something is not as it should be.
 pub(super) type Scenario = (&'static str, fn(&Engine, &Images) -> Result<()>);
 
-pub(super) const ALL: [Scenario; 3] = [
+pub(super) const ALL: [Scenario; 4] = [
     (
         "a_container_with_two_capabilities_captures_the_kill_of_another",
         captures,
@@ -19,6 +20,10 @@ pub(super) const ALL: [Scenario; 3] = [
     (
         "kills_while_the_container_is_down_are_there_afterwards",
         restarts,
+    ),
+    (
+        "a_container_that_lives_on_is_told_from_one_that_ended",
+        outcomes,
     ),
     ("the_cleanup_leaves_nothing_on_the_node", cleans_up),
 ];
@@ -81,6 +86,32 @@ fn restarts(engine: &Engine, images: &Images) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The probe has a PID namespace of its own, and sees no process of either container.
+fn outcomes(engine: &Engine, images: &Images) -> Result<()> {
+    let node = Node::new(engine, images, "outcomes")?;
+    let [lives, ends] = [KubePod::new("a-lives", '1'), KubePod::new("b-ends", '2')];
+    let pods = [lives, ends];
+    let mut cluster = Cluster::start(engine, images, &node, &pods)?;
+    cluster.check_pid_namespace()?;
+    let [lives, ends] = &pods;
+    let forever = ["--max", "forever", "--interval", "0ms"];
+    let herd = [
+        "herd",
+        "--children",
+        "1",
+        "--rounds",
+        "forever",
+        "--pause",
+        "1h",
+    ];
+    let herd = [&herd[..], &forever[..]].concat();
+    let grow = [&["grow"][..], &forever[..]].concat();
+    cluster.dies(lives, &herd, Until::Says("killed by SIGKILL"))?;
+    cluster.dies(ends, &grow, Until::Ends)?;
+    cluster.tells(&[("a-lives", "ProcessOOMKilled"), ("b-ends", "OOMKilled")])?;
+    cluster.probe.kill("SIGTERM")
 }
 
 fn cleans_up(engine: &Engine, images: &Images) -> Result<()> {
