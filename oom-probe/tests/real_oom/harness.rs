@@ -1,5 +1,6 @@
 //! Runs scenarios one after another, each within a time of its own, and tells how they came out.
 
+use std::fs::File;
 use std::iter;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
@@ -159,7 +160,11 @@ pub(crate) fn run(set: Set, filters: &[String], times: usize) -> ExitCode {
         }
     } else {
         // The guard stands outside of the namespace: the mounts in there do not hinder it.
-        match leave_nothing_behind()
+        let alone = alone_with_kills();
+        match alone
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|_| leave_nothing_behind())
             .and_then(|()| namespace())
             .and_then(|()| Programs::find())
             .and_then(World::new)
@@ -189,6 +194,19 @@ fn root() -> Result<(), String> {
         0 => Ok(()),
         _ => Err("not root: loading kernel programs and making cgroups take root".to_owned()),
     }
+}
+
+/// Until it is dropped, no other run of these tests makes kills on this kernel: some scenarios look at
+/// what the whole machine counts. The lock is on a directory that every clone and chroot shares.
+fn alone_with_kills() -> Result<File, String> {
+    const SHARED: &str = "/sys/fs/cgroup";
+    let directory = File::open(SHARED).map_err(|error| format!("{SHARED}: {error}"))?;
+    if directory.try_lock().is_err() {
+        println!("waiting for another run of these tests to end");
+        let locked = directory.lock();
+        locked.map_err(|error| format!("lock {SHARED}: {error}"))?;
+    }
+    Ok(directory)
 }
 
 fn namespace() -> Result<(), String> {

@@ -57,10 +57,7 @@ fn private_namespace_of_chroot() -> io::Result<()> {
     let open = |path: &str, flags| rustix::fs::open(path, flags, Mode::empty());
     let root = open("/", OFlags::PATH)?;
     let namespace = open("/proc/1/ns/mnt", OFlags::RDONLY)?;
-    rustix::thread::move_into_link_name_space(
-        namespace.as_fd(),
-        Some(LinkNameSpaceType::Mount),
-    )?;
+    rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
     // Read from outside, the link has the whole path.
     let link = format!("/proc/self/fd/{}", root.as_raw_fd());
     let root = fs::read_link(link).map_err(|_| io::Errno::NOENT)?;
