@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::failure::exit_code;
 use crate::memory::Hoard;
 use crate::process::{self, End, own_pid};
 use crate::say::{Who, say};
@@ -36,7 +37,7 @@ pub(crate) fn start(body: impl FnOnce(&Member) -> Result<u8>) -> Result<i32> {
             .and_then(|()| body(&member))
             .unwrap_or_else(|error| {
                 eprintln!("{}: {error:#}", member.who());
-                1
+                exit_code(&error)
             })
     })
 }

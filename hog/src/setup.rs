@@ -1,13 +1,14 @@
 //! What a hog sets about itself before its mode begins.
 
-use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use hog::cgroup::{self, control};
 use hog::units::unescape;
 
+use crate::failure::Usage;
 use crate::process::set_oom_score_adj;
 use crate::program;
 
@@ -78,12 +79,29 @@ impl Setup {
 
 /// Moves this process into cgroups, by their cgroup.procs.
 pub(crate) fn join(cgroup_procs: &[PathBuf]) -> Result<()> {
-    for path in cgroup_procs {
-        fs::write(path, "0").with_context(|| {
-            format!("cannot join the cgroup of {}; try as root", path.display())
-        })?;
+    cgroup_procs.iter().try_for_each(|path| join_one(path))
+}
+
+/// A hog that has not joined would grow without the limit: until the machine is out of memory.
+fn join_one(path: &Path) -> Result<()> {
+    // Any other file would take the 0 as a value of its own: memory.max as a limit.
+    let takes_pids = ["cgroup.procs", "tasks"]
+        .iter()
+        .any(|name| path.ends_with(name));
+    if !takes_pids {
+        let path = path.display();
+        return Err(Usage(format!(
+            "{path} is no cgroup.procs, by which a cgroup is joined"
+        ))
+        .into());
     }
-    Ok(())
+    control::write(path, "0").map_err(|error| match error {
+        cgroup::Error::NotACgroup(_) => Usage(format!("cannot join a cgroup: {error}")).into(),
+        cgroup::Error::Io { ref source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Usage(format!("cannot join a cgroup: {error}")).into()
+        }
+        _ => anyhow::Error::new(error).context("cannot join a cgroup"),
+    })
 }
 
 fn set_comm(Comm(bytes): &Comm) -> Result<()> {

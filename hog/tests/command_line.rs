@@ -1,6 +1,7 @@
 //! What hog says and how it ends, without root and without a kill.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 fn hog(arguments: &[&str]) -> Command {
@@ -58,6 +59,34 @@ fn what_is_asked_wrongly_ends_with_2_and_names_the_cause() {
         );
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
+}
+
+/// It would grow without a limit, and be it that of the machine.
+#[test]
+fn a_path_that_is_no_cgroup_is_not_joined_and_stays_as_it_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (missing, plain) = (
+        scratch.path().join("cgroup.procs"),
+        scratch.path().join("plain/cgroup.procs"),
+    );
+    std::fs::create_dir(plain.parent().unwrap()).unwrap();
+    std::fs::write(&plain, "7").unwrap();
+    for (path, named) in [
+        (&*missing, "there is no such cgroup"),
+        (&*plain, "is on no cgroup file system"),
+        (Path::new("/sys/fs/cgroup/memory.max"), "is no cgroup.procs"),
+        (Path::new("/dev/null"), "is no cgroup.procs"),
+    ] {
+        let path = path.to_str().unwrap();
+        let output = run(&["grow", "--max", "1M", "--cgroup-procs", path]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{path}: {said}");
+        assert!(said.contains(path) && said.contains(named), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(output.stdout.is_empty(), "{path}");
+    }
+    assert!(!missing.exists());
+    assert_eq!(std::fs::read_to_string(plain).unwrap(), "7");
 }
 
 #[test]

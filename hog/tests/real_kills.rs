@@ -223,6 +223,21 @@ fn the_death_of_a_namespaces_init_is_one_kill_whatever_its_children() {
 }
 
 #[test]
+fn a_namespaces_init_that_joins_no_cgroup_does_not_grow() {
+    if !is_root() {
+        return eprintln!("skipped: a PID namespace takes root");
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let procs = scratch.path().join("cgroup.procs");
+    let output = hog("pidns --max 1M --init-cgroup-procs")
+        .arg(&procs)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(!procs.exists());
+}
+
+#[test]
 fn a_victim_that_is_dying_anyway_is_not_killed() {
     // The child has to be the larger one by far: a program's own pages count as well, and those of
     // an unstripped hog, of which only the parent has them mapped, are some megabytes.

@@ -21,6 +21,9 @@ pub enum Error {
     /// A path that would leave the hierarchy or name its root.
     #[error("`{0}` is no cgroup path below the hierarchy's root; try a name such as `hog/leaf`")]
     BadPath(String),
+    /// A file that lies on no cgroup file system: what is written there reaches no cgroup.
+    #[error("{} is on no cgroup file system; `cat /proc/self/mountinfo` shows where there is one", .0.display())]
+    NotACgroup(PathBuf),
     /// memory.oom.group was asked for on cgroup v1.
     #[error("cgroup v1 has no memory.oom.group; group kills need cgroup v2")]
     NoOomGroup,
@@ -77,6 +80,7 @@ impl Error {
 }
 
 fn remedy(source: &io::Error, path: &Path) -> &'static str {
+    let names_processes = path.ends_with("cgroup.procs") || path.ends_with("tasks");
     let enabling = path.ends_with("cgroup.subtree_control");
     match source.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => "; try as root",
@@ -85,6 +89,7 @@ fn remedy(source: &io::Error, path: &Path) -> &'static str {
             "; a cgroup with processes of its own can't hand out controllers: choose another parent"
         }
         Some(libc::EBUSY) => "; it still holds processes or cgroups",
+        Some(libc::ENOENT) if names_processes => "; there is no such cgroup",
         Some(libc::ENOENT) => "; is the memory controller enabled in its parent?",
         _ => "",
     }

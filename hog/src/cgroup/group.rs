@@ -1,7 +1,6 @@
 //! One memory cgroup: made, limited, filled, read.
 
 use std::fs;
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -9,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Child, Command};
 
 use super::removal::remove_all;
-use super::{Error, Hierarchy, Version};
+use super::{Error, Hierarchy, Version, control};
 
 /// v1 writes "no limit" as the highest multiple of the page size that a counter holds
 /// (kernel mm/page_counter.c, `PAGE_COUNTER_MAX`); with pages up to 64 KiB it is above this.
@@ -163,10 +162,7 @@ impl Cgroup {
     /// The program cannot be started or the kernel refuses to move it.
     pub fn spawn(&self, mut command: Command) -> Result<Child, Error> {
         let path = self.procs_path();
-        let procs = OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .map_err(|source| Error::io("write", &path, source))?;
+        let procs = control::open(&path)?;
         // SAFETY: between fork and exec only write(2) runs, on a file that was opened before and
         // that the closure owns; it neither allocates nor takes a lock.
         unsafe { command.pre_exec(move || (&procs).write_all(b"0")) };
@@ -231,8 +227,7 @@ impl Cgroup {
     }
 
     fn write(&self, file: &str, value: u64) -> Result<(), Error> {
-        let path = self.directory.join(file);
-        fs::write(&path, value.to_string()).map_err(|source| Error::io("write", &path, source))
+        control::write(&self.directory.join(file), &value.to_string())
     }
 
     fn write_if_present(&self, file: &str, value: u64) -> Result<(), Error> {
@@ -275,7 +270,7 @@ fn enable_memory_below(directory: &Path) -> Result<(), Error> {
     if enabled.split_whitespace().any(|name| name == "memory") {
         return Ok(());
     }
-    fs::write(&path, "+memory").map_err(|source| Error::io("write", &path, source))
+    control::write(&path, "+memory")
 }
 
 /// The limit that is set on one cgroup; v2's root has no such file, hence no limit.

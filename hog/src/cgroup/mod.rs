@@ -15,6 +15,7 @@
 //! # Ok::<(), hog::cgroup::Error>(())
 //! ```
 
+pub mod control;
 mod error;
 mod group;
 mod hierarchy;

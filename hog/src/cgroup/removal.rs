@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::group::read_number;
-use super::{Error, Version};
+use super::{Error, Version, control};
 
 /// Freeing a gigabyte of small pages takes a fraction of a second; a virtual machine without
 /// hardware help may need ten times that.
@@ -88,7 +88,7 @@ fn drop_page_cache(directory: &Path) {
     });
     if usage.is_ok_and(|bytes| bytes > WORTH_DROPPING) {
         // Best effort: what stays is charged to the parent when the directory goes.
-        let _ = fs::write(directory.join("memory.force_empty"), "0");
+        let _ = control::write(&directory.join("memory.force_empty"), "0");
     }
 }
 

@@ -1,7 +1,7 @@
 //! CPU time as services and pods of a node share it: in cgroups, each of which has its weight. As
 //! processes of one cgroup eight hogs would leave a ninth of it to the daemon.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
-use hog::cgroup::{Hierarchy, Version};
+use hog::cgroup::{Hierarchy, Version, control};
 
 use super::tidy;
 
@@ -38,7 +38,7 @@ impl Share {
         let share = Self { directory };
         if let Some(millis) = requested {
             let (file, weight) = weight(version, millis);
-            fs::write(share.directory.join(file), weight.to_string())?;
+            control::write(&share.directory.join(file), &weight.to_string())?;
         }
         Ok(Some(share))
     }
@@ -53,14 +53,12 @@ impl Share {
 
     /// Puts the calling thread into it, and so what that starts from now on. On v1 only.
     pub(super) fn enter(&self) -> Result<()> {
-        let tasks = self.directory.join("tasks");
-        fs::write(&tasks, "0").with_context(|| format!("write {}", tasks.display()))
+        Ok(control::write(&self.directory.join("tasks"), "0")?)
     }
 
     /// Lets a process begin in it.
     pub(super) fn join(&self, command: &mut Command) -> Result<()> {
-        let procs = self.directory.join("cgroup.procs");
-        let procs = OpenOptions::new().write(true).open(procs)?;
+        let procs = control::open(&self.directory.join("cgroup.procs"))?;
         // SAFETY: between fork and exec only write(2) runs, on a file that was opened before and
         // that the closure owns; it neither allocates nor takes a lock.
         unsafe { command.pre_exec(move || (&procs).write_all(b"0")) };

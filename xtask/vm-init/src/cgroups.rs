@@ -1,6 +1,7 @@
 //! The cgroup hierarchy: the unified one, or the old memory controller if asked for.
 
-use std::fs;
+use std::fs::OpenOptions;
+use std::io::Write;
 
 use crate::mounts::mount;
 
@@ -46,7 +47,11 @@ fn v2() -> Vec<Result<(), String>> {
     // One write each: a controller that the kernel lacks would refuse the others too.
     for controller in ["+memory", "+cpuset", "+cpu", "+pids"] {
         let file = format!("{ROOT}/cgroup.subtree_control");
-        let written = fs::write(&file, controller);
+        // Not created: where the mount failed it would be a plain file.
+        let written = OpenOptions::new()
+            .write(true)
+            .open(&file)
+            .and_then(|mut file| file.write_all(controller.as_bytes()));
         results.push(written.map_err(|error| format!("{controller} to {file}: {error}")));
     }
     results
