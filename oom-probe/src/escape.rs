@@ -1,10 +1,13 @@
-//! One spelling for names that come from the kernel: in the log, in JSON, in the API, in Events.
+//! One spelling for names that come from elsewhere: the kernel, the API server, another daemon.
 //!
 //! `task_struct.comm` and the names of cgroups are bytes that any process of any container may
-//! choose. What a terminal shows as it stands stays; everything else becomes an escape of Rust's
+//! choose, and an API server may send any text for a name. What a terminal shows as it stands stays; everything else becomes an escape of Rust's
 //! own syntax, so that no name can move the cursor, reorder a line or pass for another name.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    path::Path,
+};
 
 /// Shows bytes escaped, without allocating.
 ///
@@ -28,32 +31,59 @@ pub fn escape(bytes: &[u8]) -> String {
     Escaped(bytes).to_string()
 }
 
+impl Escaped<'_> {
+    /// A path, whose components may be the names of cgroups.
+    pub fn path(path: &Path) -> Escaped<'_> {
+        Escaped(path.as_os_str().as_encoded_bytes())
+    }
+}
+
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut has_base = false;
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                let form = form(c, has_base);
-                has_base = form == Form::Plain;
-                match form {
-                    Form::Plain => f.write_char(c)?,
-                    Form::Short(letter) => write!(f, "\\{letter}")?,
-                    Form::Byte => write!(f, "\\x{:02x}", u32::from(c))?,
-                    Form::Scalar => write!(f, "\\u{{{:x}}}", u32::from(c))?,
-                }
-            }
-            for byte in chunk.invalid() {
-                has_base = false;
-                write!(f, "\\x{byte:02x}")?;
+        write(f, self.0, "\\\\")
+    }
+}
+
+/// Text that another daemon sends, in which names are escaped already: backslashes stay, and all
+/// else as in [`Escaped`].
+pub fn escape_again(text: &str) -> String {
+    EscapedAgain(text).to_string()
+}
+
+struct EscapedAgain<'a>(&'a str);
+
+impl fmt::Display for EscapedAgain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(f, self.0.as_bytes(), "\\")
+    }
+}
+
+fn write(f: &mut fmt::Formatter<'_>, bytes: &[u8], backslash: &str) -> fmt::Result {
+    let mut has_base = false;
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let form = form(c, has_base);
+            has_base = form == Form::Plain;
+            match form {
+                Form::Plain => f.write_char(c)?,
+                Form::Backslash => f.write_str(backslash)?,
+                Form::Short(letter) => write!(f, "\\{letter}")?,
+                Form::Byte => write!(f, "\\x{:02x}", u32::from(c))?,
+                Form::Scalar => write!(f, "\\u{{{:x}}}", u32::from(c))?,
             }
         }
-        Ok(())
+        for byte in chunk.invalid() {
+            has_base = false;
+            write!(f, "\\x{byte:02x}")?;
+        }
     }
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Plain,
+    Backslash,
     Short(char),
     Byte,
     Scalar,
@@ -61,7 +91,7 @@ enum Form {
 
 fn form(c: char, has_base: bool) -> Form {
     match c {
-        '\\' => Form::Short('\\'),
+        '\\' => Form::Backslash,
         '\n' => Form::Short('n'),
         '\t' => Form::Short('t'),
         '\r' => Form::Short('r'),
@@ -234,6 +264,19 @@ mod tests {
             let escaped = escape(&bytes);
             prop_assert!(!escaped.chars().any(|c| c.is_control() || draws_nothing(c)));
             prop_assert_eq!(escape(escaped.replace('\\', "").as_bytes()), escaped.replace('\\', ""));
+        }
+
+        #[test]
+        fn escaped_text_stays_when_it_is_escaped_again(bytes in hostile()) {
+            let escaped = escape(&bytes);
+            prop_assert_eq!(escape_again(&escaped), escaped);
+        }
+
+        #[test]
+        fn text_that_should_be_escaped_and_is_not_deceives_nobody(bytes in hostile()) {
+            let again = escape_again(&String::from_utf8_lossy(&bytes));
+            prop_assert!(!again.chars().any(|c| c.is_control() || draws_nothing(c)));
+            prop_assert_eq!(escape_again(&again), again);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::hierarchy::Hierarchy;
+use crate::escape::Escaped;
 
 /// What the kernel has counted in one cgroup, without the cgroups below it. Absent where this
 /// version of the hierarchy, or this kernel, does not count it.
@@ -24,14 +25,14 @@ pub struct Events {
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The cgroup was removed.
-    #[error("the cgroup {} is gone", .0.display())]
+    #[error("the cgroup {} is gone", Escaped::path(.0))]
     Gone(PathBuf),
     /// The cgroup is there, the file is not: no memory controller in this cgroup, or a kernel
     /// that does not have the file.
-    #[error("{} does not exist: no memory controller there, or an older kernel", .0.display())]
+    #[error("{} does not exist: no memory controller there, or an older kernel", Escaped::path(.0))]
     Absent(PathBuf),
     /// Any other failure.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", Escaped::path(path))]
     Io {
         /// Which file.
         path: PathBuf,
@@ -39,7 +40,7 @@ pub enum FileError {
         source: io::Error,
     },
     /// The content is not what the kernel's documentation says.
-    #[error("{} has no valid {key}", path.display())]
+    #[error("{} has no valid {key}", Escaped::path(path))]
     Malformed {
         /// Which file.
         path: PathBuf,
@@ -47,7 +48,7 @@ pub enum FileError {
         key: &'static str,
     },
     /// More cgroups below it than are looked through.
-    #[error("more than {} cgroups below {}", super::population::MAX_CGROUPS, .0.display())]
+    #[error("more than {} cgroups below {}", super::population::MAX_CGROUPS, Escaped::path(.0))]
     TooMany(PathBuf),
 }
 

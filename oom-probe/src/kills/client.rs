@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::escape::escape_again;
 use crate::kill::Record;
 
 /// Time to connect, and for an answer beyond the time it was asked to wait.
@@ -145,7 +146,7 @@ impl Daemon {
     fn read(&self, body: &[u8]) -> Result<Vec<Item>, ClientError> {
         let unreadable = |error: serde_json::Error| ClientError::Unreadable {
             address: self.address.clone(),
-            cause: error.to_string(),
+            cause: escape_again(&error.to_string()),
         };
         let records: Vec<Box<RawValue>> =
             serde_json::from_slice(body).map_err(|_| ClientError::Stranger {
@@ -168,7 +169,7 @@ impl Daemon {
         match serde_json::from_slice(body) {
             Ok(Refusal { error }) => ClientError::Refused {
                 address,
-                reason: error,
+                reason: escape_again(&error),
                 may_pass: code.is_server_error(),
             },
             Err(_) => ClientError::Stranger { address, code },

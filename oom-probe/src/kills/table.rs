@@ -3,9 +3,10 @@
 use comfy_table::{ColumnConstraint, Table, Width, presets};
 use jiff::tz::TimeZone;
 
+use crate::escape::escape_again;
 use crate::kill::{Kill, Record};
 use crate::labels::{Limit, Role, Scope, VictimKind};
-use crate::sinks::log::{is_in_container, limit_bytes, named, short, size};
+use crate::sinks::log::{escaped, is_in_container, limit_bytes, named, short, size};
 
 const HEADER: [&str; 7] = [
     "TIME",
@@ -75,6 +76,8 @@ fn row(record: &Record, zone: &TimeZone) -> [String; 7] {
         kill.victim.anon_rss_bytes.map_or(ABSENT.into(), size),
         limit(record),
     ]
+    // Whatever answers at the URL may send any text for what a daemon would have escaped.
+    .map(|cell| escape_again(&cell))
 }
 
 /// What the kernel chose and the container that it ran in, by the best names there are.
@@ -83,15 +86,15 @@ fn owner(record: &Record) -> (String, String) {
     let short = |id: &String| short(id).to_owned();
     if let Some(pod) = &record.pod {
         let id = pod.container_id.as_ref().map(short);
-        let name = match (&pod.namespace, &pod.name) {
-            (Some(namespace), Some(name)) => Some(format!("{namespace}/{name}")),
-            (None, name) => name.clone(),
-            (_, None) => None,
+        let name = match [&pod.namespace, &pod.name].map(escaped) {
+            [Some(namespace), Some(name)] => Some(format!("{namespace}/{name}")),
+            [None, name] => name,
+            [_, None] => None,
         };
         let name = name.or_else(|| pod.uid.clone());
         return (
             name.unwrap_or_else(absent),
-            pod.container.clone().or(id).unwrap_or_else(absent),
+            escaped(&pod.container).or(id).unwrap_or_else(absent),
         );
     }
     let host = record.host.as_ref();
@@ -177,6 +180,25 @@ TIME                 POD OR UNIT                 CONTAINER  PROCESS        KIND 
             column(first, "python3[4711]")
         );
         assert_eq!(third.trim_end(), first);
+    }
+
+    #[test]
+    fn names_made_to_deceive_stay_in_their_row() {
+        let hostile = "x\n\u{1b}[2J\u{9b}\u{202e}\\n";
+        for changes in [
+            json!({"pod": {"namespace": hostile, "name": hostile, "container": hostile}}),
+            json!({"pod": {"namespace": null, "name": hostile, "container": null,
+                "container_id": hostile}}),
+            json!({"pod": {"namespace": null, "name": null, "uid": hostile}}),
+            json!({"pod": null, "host": {"unit": hostile}}),
+            json!({"pod": null, "cgroup": {"path": hostile}, "victim": {"comm": hostile}}),
+        ] {
+            let record = fixture::from(&changes);
+            let rows = Rows::new(TimeZone::UTC).format([&record].into_iter());
+            let row = rows.lines().nth(1).unwrap();
+            assert_eq!(rows.lines().count(), 2, "{rows}");
+            assert!(row.contains("x\\n\\x1b[2J\\u{9b}\\u{202e}\\"), "{row}");
+        }
     }
 
     #[test]

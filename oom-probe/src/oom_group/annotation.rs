@@ -24,7 +24,8 @@ impl Setting {
     }
 }
 
-/// Longer values are not shown whole.
+/// Longer values are not shown whole, nor are longer keys: the API allows 63 bytes behind the slash
+/// (`k8s.io/apimachinery/pkg/util/validation`, `IsQualifiedName`).
 const MAX_SHOWN: usize = 64;
 
 /// What a pod asks for. Takes no memory of its own where it asks for nothing, as nearly all do.
@@ -38,7 +39,7 @@ pub struct Asked {
 /// An annotation that is not followed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Refusal {
-    /// Its key.
+    /// Its key, cut to a length that can be shown.
     pub annotation: String,
     /// Its value, cut to a length that can be shown.
     pub value: String,
@@ -101,16 +102,20 @@ impl Asked {
 
 impl Refusal {
     fn new(rest: &str, value: &str, reason: Reason) -> Self {
-        let mut end = value.len().min(MAX_SHOWN);
-        while !value.is_char_boundary(end) {
-            end -= 1;
-        }
         Self {
-            annotation: format!("{OOM_GROUP}{rest}"),
-            value: value[..end].to_owned(),
+            annotation: format!("{OOM_GROUP}{}", start(rest, MAX_SHOWN)),
+            value: start(value, MAX_SHOWN).to_owned(),
             reason,
         }
     }
+}
+
+fn start(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// The annotations of a pod that are not followed.
@@ -177,11 +182,13 @@ mod tests {
             (".", "0", Reason::Key),
             ("s", "0", Reason::Key),
             ("-app", "1", Reason::Key),
+            (&long, "1", Reason::Key),
         ] {
             let asked = asked(&[(rest, value), (".app", "0")]);
             assert_eq!(asked.malformed.len(), 1, "{rest} {value}");
             assert_eq!(asked.malformed[0].reason, reason, "{rest} {value}");
             assert!(asked.malformed[0].value.len() <= MAX_SHOWN);
+            assert!(asked.malformed[0].annotation.len() <= OOM_GROUP.len() + MAX_SHOWN);
             assert_eq!(asked.of("app"), Some(Setting::Process));
             assert_eq!(asked.of("proxy"), None);
         }

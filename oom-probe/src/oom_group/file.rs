@@ -16,6 +16,7 @@ use rustix::{
 };
 
 use super::annotation::Setting;
+use crate::escape::Escaped;
 
 /// The file in the cgroup's directory.
 pub(super) const NAME: &str = "memory.oom.group";
@@ -25,6 +26,11 @@ const ORIGINAL: &str = "user.oom-probe.memory.oom.group";
 /// The file of that cgroup.
 pub(super) fn path(cgroup: &Path) -> PathBuf {
     cgroup.join(NAME)
+}
+
+/// The file of that cgroup for a log: a container's processes may make cgroups of any name.
+pub(super) fn shown(cgroup: &Path) -> String {
+    Escaped::path(&path(cgroup)).to_string()
 }
 
 /// The value now.

@@ -259,7 +259,7 @@ impl Keeper {
             Step::Take(setting) => {
                 // Without a note it would stay after the annotation has gone: that is the lesser evil.
                 if let Err(error) = file::remember(cgroup, value) {
-                    tracing::debug!("{}: no note: {error}", cgroup.display());
+                    tracing::debug!("{}: no note: {error}", file::shown(cgroup));
                 }
                 group.original = Some(value);
                 (setting, Reason::Asked)
@@ -285,7 +285,7 @@ impl Keeper {
             group.original = None;
         }
         self.metrics.wrote(reason, began.elapsed());
-        tracing::info!("{}: {write}, {reason}", file::path(cgroup).display());
+        tracing::info!("{}: {write}, {reason}", file::shown(cgroup));
         Ok(step)
     }
 
@@ -325,7 +325,7 @@ impl Keeper {
         group.retry = None;
         self.metrics.failed();
         if self.logged.replace(error.kind()) != Some(error.kind()) {
-            tracing::warn!("cannot set {}: {error}", file::path(cgroup).display());
+            tracing::warn!("cannot set {}: {error}", file::shown(cgroup));
         }
     }
 

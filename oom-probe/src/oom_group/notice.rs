@@ -9,9 +9,12 @@ use jiff::Timestamp;
 
 use super::annotation::{Refusal, Setting};
 use crate::{
-    escape::escape,
+    escape::{Escaped, escape},
     pods::{object::OOM_GROUP, pod::Pod},
-    sinks::events::object::{Event, Kind, Saying, Subject},
+    sinks::events::{
+        note::{MAX_NOTE, cut},
+        object::{Event, Kind, Saying, Subject},
+    },
 };
 
 /// Something that a pod's owner has to know.
@@ -30,7 +33,7 @@ pub enum Notice {
 impl Notice {
     /// The Event that says it.
     pub(super) fn event(&self, node: &str, now: Timestamp) -> Event {
-        let note = self.note();
+        let note = cut(self.note(), MAX_NOTE);
         let key = self.key();
         let (subject, kind, reason) = match self {
             Self::Held(pod, container, _) => (
@@ -66,21 +69,28 @@ impl Notice {
         | Self::PutBack(pod, ..)
         | Self::Refused(pod, _)
         | Self::Unsupported(pod)) = self;
-        format!("{}/{}", pod.namespace, pod.name)
+        format!(
+            "{}/{}",
+            Escaped(pod.namespace.as_bytes()),
+            Escaped(pod.name.as_bytes())
+        )
     }
 
     /// What it says.
     pub(super) fn note(&self) -> String {
         match self {
             Self::Held(_, container, Setting::Process) => format!(
-                "memory.oom.group of container {container} is 0: an OOM kill takes one process of it, \
-                 and the container lives on unless that is its main process"
+                "memory.oom.group of container {} is 0: an OOM kill takes one process of it, \
+                 and the container lives on unless that is its main process",
+                escape(container.as_bytes())
             ),
             Self::Held(_, container, Setting::Group) => format!(
-                "memory.oom.group of container {container} is 1: an OOM kill takes all of its processes"
+                "memory.oom.group of container {} is 1: an OOM kill takes all of its processes",
+                escape(container.as_bytes())
             ),
             Self::PutBack(_, container, setting) => format!(
-                "memory.oom.group of container {container} is {setting} again, as before the annotation"
+                "memory.oom.group of container {} is {setting} again, as before the annotation",
+                escape(container.as_bytes())
             ),
             Self::Refused(_, refusal) => format!(
                 "the annotation {}: \"{}\" is not followed: {}",
@@ -116,6 +126,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        escape::escape_again,
         oom_group::annotation::Reason,
         pods::{fixture, names::Names},
     };
@@ -186,6 +197,56 @@ mod tests {
             let note = event["message"].as_str().unwrap();
             assert!(note.contains(part), "{note}");
         }
+    }
+
+    #[test]
+    fn names_made_to_deceive_stay_in_one_line_and_keep_their_place() {
+        for n in 0..HOSTILE_NAMES.len() {
+            let (pod, container) = hostile_pod(n);
+            let refusal = Refusal {
+                annotation: format!("{OOM_GROUP}.{container}"),
+                value: container.to_string(),
+                reason: Reason::NoSuchContainer,
+            };
+            for notice in [
+                Notice::Held(pod.clone(), container.clone(), Setting::Process),
+                Notice::Held(pod.clone(), container.clone(), Setting::Group),
+                Notice::PutBack(pod.clone(), container.clone(), Setting::Group),
+                Notice::Refused(pod.clone(), refusal),
+                Notice::Unsupported(pod.clone()),
+            ] {
+                let line = format!("{}: {}", notice.pod(), notice.note());
+                assert_eq!(escape_again(&line), line);
+                let event = notice.event("node-1", Timestamp::UNIX_EPOCH);
+                let event: Value = serde_json::from_slice(&event.body).unwrap();
+                let message = event["message"].as_str().unwrap();
+                assert_eq!(escape_again(message), message);
+                assert!(message.len() <= MAX_NOTE, "{}", message.len());
+                // What is no text for people keeps the name that the API server knows.
+                assert_eq!(event["involvedObject"]["name"], *pod.name);
+            }
+        }
+    }
+
+    const HOSTILE_NAMES: [&str; 5] = [
+        "x\n2026-01-01 INFO all is well",
+        "\u{1b}[2J\u{9b}",
+        "\u{202e}\u{200b}\u{2028}",
+        "\\n",
+        LONG,
+    ];
+    const LONG: &str = match str::from_utf8(&[b'\\'; 253]) {
+        Ok(long) => long,
+        Err(_) => panic!("ASCII is UTF-8"),
+    };
+
+    fn hostile_pod(n: usize) -> (Arc<Pod>, Arc<str>) {
+        let name = HOSTILE_NAMES[n];
+        let mut json = fixture::pod(name, 1).container(name).0;
+        json["metadata"]["namespace"] = name.into();
+        let object = serde_json::from_value(json).unwrap();
+        let pod = Pod::new(&object, None, &mut Names::default()).unwrap();
+        (pod.into(), name.into())
     }
 
     #[test]

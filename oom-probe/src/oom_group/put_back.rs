@@ -23,12 +23,12 @@ pub(super) fn run(root: &MemoryRoot) -> anyhow::Result<ExitCode> {
         match put_back(&cgroup) {
             Ok(None) => {}
             Ok(Some(setting)) => {
-                tracing::info!("{}: {setting}, as before", file::path(&cgroup).display());
+                tracing::info!("{}: {setting}, as before", file::shown(&cgroup));
                 count += 1;
             }
             Err(_) if !cgroup.is_dir() => {}
             Err(error) => {
-                anyhow::bail!("cannot put back {}: {error}", file::path(&cgroup).display())
+                anyhow::bail!("cannot put back {}: {error}", file::shown(&cgroup))
             }
         }
     }

@@ -6,7 +6,7 @@
 //! counted on.
 
 mod limit;
-mod note;
+pub(crate) mod note;
 pub(crate) mod object;
 pub(crate) mod post;
 

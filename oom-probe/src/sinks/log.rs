@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::kill::Record;
 pub use line::line;
-pub(crate) use line::{is_in_container, limit_bytes, named, short, size};
+pub(crate) use line::{escaped, is_in_container, limit_bytes, named, short, size};
 use output::Output;
 
 /// What a line of the kill log looks like (`--output`).

@@ -10,6 +10,7 @@ use std::{
 use super::{Group, Keeper, RESYNC};
 use crate::{
     cgroup::{container::ContainerId, pod::PodUid},
+    escape::Escaped,
     oom_group::{
         file,
         place::{Found, MAX_CGROUPS, Place, children, walk},
@@ -241,7 +242,7 @@ impl Keeper {
             tracing::warn!(
                 "cannot watch {}: {error}; it is looked at every {seconds} s instead; \
                  fs.inotify.max_user_watches may be too low",
-                path.display()
+                Escaped::path(path)
             );
         }
     }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// `pkg/apis/core/validation/events.go`, `NoteLengthLimit`.
-const MAX_NOTE: usize = 1024;
+pub(crate) const MAX_NOTE: usize = 1024;
 /// Bytes of a process's name: the kernel has 15, escaped at most 4 for each.
 const MAX_COMM: usize = 60;
 
@@ -133,7 +133,8 @@ fn trigger(kill: &Kill, trigger: &Trigger) -> Option<String> {
     Some(if other_pod { "another pod" } else { "the node" }.to_owned())
 }
 
-fn cut(mut text: String, bytes: usize) -> String {
+/// As much of a text as has room.
+pub(crate) fn cut(mut text: String, bytes: usize) -> String {
     const MORE: &str = "…";
     if text.len() > bytes {
         let mut end = bytes - MORE.len();

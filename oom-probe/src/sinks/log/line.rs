@@ -3,6 +3,7 @@
 use humansize::{BINARY, FormatSizeOptions, format_size};
 use jiff::tz::TimeZone;
 
+use crate::escape::{Escaped, escape};
 use crate::kill::{Kill, Record, Victim};
 use crate::labels::{Cause, Limit, Role, Scope, VictimKind};
 
@@ -53,11 +54,12 @@ pub(crate) fn whose(record: &Record) -> String {
 fn pod(record: &Record) -> Option<String> {
     let pod = record.pod.as_ref()?;
     let container = match (&pod.container, &pod.container_id) {
-        (Some(container), _) => format!("/{container}"),
+        (Some(container), _) => format!("/{}", Escaped(container.as_bytes())),
         (None, Some(id)) => format!("/{}", short(id)),
         (None, None) => String::new(),
     };
-    match (&pod.namespace, &pod.name, &pod.uid) {
+    let [namespace, name] = [&pod.namespace, &pod.name].map(escaped);
+    match (namespace, name, &pod.uid) {
         (Some(namespace), Some(name), _) => Some(format!("{namespace}/{name}{container}")),
         (None, Some(name), _) => Some(format!("{name}{container}")),
         (_, None, Some(uid)) => Some(format!("pod {uid}{container}")),
@@ -66,6 +68,11 @@ fn pod(record: &Record) -> Option<String> {
             Some(format!("container {}", short(id)))
         }
     }
+}
+
+/// A name as the API server has it, for people.
+pub(crate) fn escaped(name: &Option<String>) -> Option<String> {
+    name.as_ref().map(|name| escape(name.as_bytes()))
 }
 
 fn host(record: &Record) -> Option<String> {
@@ -244,6 +251,17 @@ mod tests {
     fn part(changes: &Value, position: usize) -> String {
         let line = line(&fixture::from(changes), &TimeZone::UTC);
         line.split("  ").nth(position).unwrap().to_owned()
+    }
+
+    #[test]
+    fn names_made_to_deceive_stay_in_their_place() {
+        let hostile = "x\n\u{1b}[2J\u{202e}\\n";
+        let shown = "x\\n\\x1b[2J\\u{202e}\\\\n";
+        let pod = json!({"namespace": hostile, "name": hostile, "container": hostile});
+        assert_eq!(
+            part(&json!({ "pod": pod }), 0),
+            format!("12:03:44.120 OOM kill {shown}/{shown}/{shown}")
+        );
     }
 
     #[test]
