@@ -57,13 +57,6 @@ impl Link {
     pub const fn is_synced(&self) -> bool {
         matches!(self, Self::Synced { .. })
     }
-
-    const fn pods(&self) -> Option<usize> {
-        match self {
-            Self::Synced { pods } => Some(*pods),
-            _ => None,
-        }
-    }
 }
 
 impl fmt::Display for Link {

@@ -13,6 +13,7 @@ mod changes;
 mod failure;
 mod list;
 mod report;
+mod roles;
 pub(crate) mod split;
 
 use std::time::Duration;
@@ -23,7 +24,7 @@ use hyper::{Response, StatusCode};
 use kube::{Client, client::Body};
 use tokio::{
     sync::{mpsc, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -32,6 +33,7 @@ use super::{
 };
 use failure::Failure;
 use report::Report;
+use roles::{Roles, Verb};
 
 /// Events that may wait for the daemon before the watch waits for it.
 const QUEUE: usize = 64;
@@ -51,6 +53,8 @@ pub struct Patience {
     pub max_backoff: Duration,
     /// A watch that ended sooner, without an event, failed.
     pub shortest_watch: Duration,
+    /// For an API server that has just started to know the daemon's role.
+    pub own_start: Duration,
 }
 
 impl Default for Patience {
@@ -62,6 +66,7 @@ impl Default for Patience {
             backoff: Duration::from_millis(500),
             max_backoff: Duration::from_secs(15),
             shortest_watch: Duration::from_secs(5),
+            own_start: Duration::from_secs(60),
         }
     }
 }
@@ -91,6 +96,8 @@ impl Watch {
             synced: false,
             strangers: 0,
             failures: 0,
+            relisted: None,
+            roles: Roles::default(),
         };
         Self {
             events: receiver,
@@ -119,6 +126,9 @@ struct Watcher {
     strangers: usize,
     /// Failures since the last success.
     failures: u32,
+    /// When a list was last asked for at once, because what changed was forgotten.
+    relisted: Option<Instant>,
+    roles: Roles,
 }
 
 /// Nobody takes the events any more.
@@ -144,28 +154,44 @@ impl<F: Into<Failure>> From<F> for End {
 impl Watcher {
     async fn run(mut self) {
         loop {
-            let end = match self.version.clone() {
-                None => self.list().await,
+            let (verb, end) = match self.version.clone() {
+                None => (Verb::List, self.list().await),
                 // Only a watch that works says that all is well: a server may list and not watch.
-                Some(version) => self.watch(&version).await.map(|()| self.failures = 0),
+                Some(version) => {
+                    let end = self.watch(&version).await.map(|()| self.failures = 0);
+                    (Verb::Watch, end)
+                }
             };
             let failure = match end {
                 Ok(()) => continue,
                 Err(End::Closed) => return,
                 Err(End::Failed(failure)) => failure,
             };
+            let (failures, own_start) = (self.failures, self.patience.own_start);
+            let failure = self.roles.judge(failure, verb, failures, own_start);
             if failure.needs_list() {
                 self.version = None;
             }
-            // Asking for a new list is how the API works, not a failure, unless that fails again.
-            if matches!(failure, Failure::Expired) && self.failures == 0 {
-                self.failures = 1;
+            if matches!(failure, Failure::Expired) && self.may_list_at_once(verb) {
                 continue;
             }
             if self.away(&failure).await.is_err() {
                 return;
             }
         }
+    }
+
+    /// Asking for a new list is how the API works, not a failure: an API server that was away has
+    /// forgotten what it told before. But not again and again.
+    fn may_list_at_once(&mut self, verb: Verb) -> bool {
+        let lately = |at: Instant| at.elapsed() < self.patience.max_backoff;
+        if verb == Verb::List || self.relisted.is_some_and(lately) {
+            return false;
+        }
+        self.relisted = Some(Instant::now());
+        // It answers: what fails from here on is no part of the outage.
+        self.failures = 1;
+        true
     }
 
     async fn away(&mut self, failure: &Failure) -> Result<(), Closed> {

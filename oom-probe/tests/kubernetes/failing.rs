@@ -103,19 +103,104 @@ async fn a_watch_from_too_long_ago_leads_to_one_new_list() {
 async fn gone_in_the_middle_of_a_watch_leads_to_a_new_list() {
     let server = ApiServer::start();
     server.apply(&pod("cart", 1));
-    let gone = serde_json::json!({
-        "type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"},
-    });
-    server.script(
-        Call::Watch,
-        [Answer::Body(format!("{gone}\n").into_bytes())],
-    );
+    server.script(Call::Watch, [gone()]);
     let mut node = Node::start(&server).await;
     node.until_pods(&["cart"]).await;
     node.until_requests(&server, Call::List, 2).await;
     server.apply(&pod("new", 2));
     node.until_pods(&["cart", "new"]).await;
     assert_eq!(server.requests(Call::List).len(), 2);
+}
+
+/// A line of a watch that says that what it was to tell is forgotten.
+fn gone() -> Answer {
+    let gone = serde_json::json!({
+        "type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"},
+    });
+    Answer::Body(format!("{gone}\n").into_bytes())
+}
+
+/// An API server that was away and restarts has forgotten what it told before.
+#[tokio::test]
+async fn after_an_outage_a_watch_from_too_long_ago_leads_to_a_new_list_at_once() {
+    for answer in [Answer::Status(410), gone()] {
+        let (server, mut node) = after_outage().await;
+        server.script(Call::Watch, [answer.clone()]);
+        server.apply(&pod("new", 2));
+        let links = node.links();
+        server.set_reachable(true);
+        node.until_pods(&["cart", "new"]).await;
+        let links = links.seen();
+        let waited = links.iter().any(|link| link.contains("(410)"));
+        assert!(!waited, "{answer:?}: {links:?}");
+        assert_eq!(server.requests(Call::List).len(), 2, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_api_server_that_forgets_at_once_is_not_asked_for_lists_in_a_loop() {
+    let server = ApiServer::start();
+    server.apply(&pod("cart", 1));
+    let bookmark = serde_json::json!({
+        "type": "BOOKMARK", "object": {"kind": "Pod", "metadata": {"resourceVersion": "1"}},
+    });
+    let Answer::Body(gone) = gone() else {
+        unreachable!()
+    };
+    let told = [format!("{bookmark}\n").into_bytes(), gone].concat();
+    server.script(Call::Watch, vec![Answer::Body(told); 3]);
+    let patience = Patience {
+        // Lists are as far apart as that, on a slow machine too.
+        max_backoff: Duration::from_secs(3600),
+        ..PATIENCE
+    };
+    let mut node = Node::with_patience(&server, patience).await;
+    let away = node
+        .until_link("trouble", |link| matches!(link, Link::Away(_)))
+        .await;
+    assert!(away.to_string().contains("(410)"), "{away}");
+    assert_eq!(server.requests(Call::List).len(), 2, "one of them at once");
+    node.until_requests(&server, Call::Watch, 4).await;
+    node.until_link("sync", Link::is_synced).await;
+}
+
+#[tokio::test]
+async fn the_pods_of_before_an_outage_are_counted_after_it() {
+    let (server, mut node) = after_outage().await;
+    server.set_reachable(true);
+    node.until_link("sync", Link::is_synced).await;
+    assert_eq!(node.link().to_string(), "synced, 1 pods");
+    assert_eq!(server.requests(Call::List).len(), 1);
+}
+
+/// An API server that has just started does not know the roles yet.
+#[tokio::test]
+async fn a_refusal_after_an_outage_is_not_told_as_a_missing_role() {
+    let (server, mut node) = after_outage().await;
+    server.script(Call::Watch, vec![Answer::Status(403); 2]);
+    let links = node.links();
+    server.set_reachable(true);
+    node.until_link("sync", Link::is_synced).await;
+    let links = links.seen();
+    let refused: Vec<_> = links.iter().filter(|link| link.contains("403")).collect();
+    assert!(!refused.is_empty(), "{links:?}");
+    for link in refused {
+        assert!(link.contains("after its own start"), "{link}");
+        assert!(!link.contains("must allow"), "{link}");
+    }
+}
+
+/// A node with one pod whose API server is away.
+async fn after_outage() -> (ApiServer, Node) {
+    let server = ApiServer::start();
+    server.apply(&pod("cart", 1));
+    let mut node = Node::start(&server).await;
+    node.until_pods(&["cart"]).await;
+    node.until_requests(&server, Call::Watch, 1).await;
+    server.set_reachable(false);
+    node.until_link("trouble", |link| matches!(link, Link::Away(_)))
+        .await;
+    (server, node)
 }
 
 #[tokio::test]

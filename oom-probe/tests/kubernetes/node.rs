@@ -1,6 +1,9 @@
 //! A node without a kernel: what the daemon's loop does with pods and kills.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use oom_probe::{
     attribute::{Attributor, Config, Decision},
@@ -35,6 +38,7 @@ pub(crate) const PATIENCE: Patience = Patience {
     backoff: Duration::from_millis(10),
     max_backoff: Duration::from_millis(80),
     shortest_watch: Duration::from_millis(50),
+    own_start: Duration::from_secs(3600),
 };
 /// Nothing in these tests takes as long.
 const AT_MOST: Duration = Duration::from_secs(60);
@@ -229,6 +233,21 @@ impl Node {
         found
     }
 
+    /// Notes each state of the link from now on.
+    pub(crate) fn links(&self) -> Links {
+        let mut link = self.watch.link.clone();
+        link.mark_unchanged();
+        let links = Links::default();
+        let seen = links.0.clone();
+        tokio::spawn(async move {
+            while link.changed().await.is_ok() {
+                let state = link.borrow_and_update().to_string();
+                seen.lock().unwrap().push(state);
+            }
+        });
+        links
+    }
+
     pub(crate) fn link(&self) -> Link {
         self.watch.link.borrow().clone()
     }
@@ -271,6 +290,16 @@ fn signs(index: &Index, place: Place<'_>, population: Option<Population>) -> Sig
         population,
         finished_at: place.id.and_then(|id| index.finished_at(&id)),
         exit_code: place.id.and_then(|id| index.exit_code(&id)),
+    }
+}
+
+/// The states that a link had, in order. Those that follow one another without a pause are one.
+#[derive(Default)]
+pub(crate) struct Links(Arc<Mutex<Vec<String>>>);
+
+impl Links {
+    pub(crate) fn seen(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
     }
 }
 

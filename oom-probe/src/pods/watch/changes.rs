@@ -7,7 +7,7 @@ use kube::{api::WatchParams, core::Request};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep};
 
-use super::{End, Watcher, failure::Failure, next_piece, split::LineSplitter};
+use super::{End, Verb, Watcher, failure::Failure, next_piece, split::LineSplitter};
 use crate::pods::{
     PodEvent, object,
     refusal::{Refusal, Status},
@@ -24,6 +24,7 @@ impl Watcher {
             .map_err(|error| Failure::Garbage(error.to_string()))?;
         let began = Instant::now();
         let mut body = self.request(request).await?;
+        self.roles.allowed(Verb::Watch);
         self.back(None).await?;
         let (mut splitter, mut events) = (LineSplitter::default(), 0_usize);
         loop {

@@ -24,6 +24,8 @@ pub(super) enum Failure {
         "the API server refuses (403{0}); the daemon's role must allow list and watch on pods in all namespaces"
     )]
     Forbidden(String),
+    #[error("the API server refuses (403{0}), as it may for some seconds after its own start")]
+    NotYetAllowed(String),
     #[error("the API server answers {status}{message}")]
     Status {
         status: u16,

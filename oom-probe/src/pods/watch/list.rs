@@ -4,7 +4,7 @@ use kube::{api::ListParams, client::Body, core::Request};
 use tokio::time::Instant;
 
 use super::{
-    End, Watcher,
+    End, Verb, Watcher,
     failure::Failure,
     next_piece,
     split::{ListMeta, ListSplitter},
@@ -18,6 +18,7 @@ const MAX_ITEMS: usize = 200_000;
 const MAX_LIST: usize = 1 << 30;
 /// Pages of one list. API servers send all in one from their cache.
 const MAX_PAGES: usize = 1000;
+
 impl Watcher {
     pub(super) async fn list(&mut self) -> Result<(), End> {
         self.send(PodEvent::ListStarts).await?;
@@ -30,6 +31,7 @@ impl Watcher {
                 .list(&params)
                 .map_err(|error| Failure::Garbage(error.to_string()))?;
             let body = self.request(request).await?;
+            self.roles.allowed(Verb::List);
             let meta = self.page(body, within, &mut pods).await?;
             if meta.continue_token.is_empty() {
                 if meta.resource_version.is_empty() {

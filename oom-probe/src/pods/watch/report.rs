@@ -14,6 +14,8 @@ const AGAIN: Duration = Duration::from_secs(600);
 pub(super) struct Report {
     node: String,
     link: watch::Sender<Link>,
+    /// Pods of the last list.
+    pods: usize,
     told: Option<(String, Instant)>,
     /// The log's last word is that the pods are not known.
     told_away: bool,
@@ -26,6 +28,7 @@ impl Report {
         Self {
             node: node.to_owned(),
             link,
+            pods: 0,
             told: None,
             told_away: true,
             told_unreadable: None,
@@ -47,11 +50,12 @@ impl Report {
 
     /// The pods are known: so many by a new list, or those of before.
     pub(super) fn synced(&mut self, listed: Option<usize>, strangers: usize) {
-        let before = self.link.borrow().pods();
-        let pods = listed.or(before).unwrap_or_default();
+        self.pods = listed.unwrap_or(self.pods);
+        let (node, pods) = (&self.node, self.pods);
         self.link.send_replace(Link::Synced { pods });
         if std::mem::take(&mut self.told_away) {
-            tracing::info!("pods of node {} are known: {pods}", self.node);
+            let again = if listed.is_some() { "" } else { " again" };
+            tracing::info!("pods of node {node} are known{again}: {pods}");
         }
         if listed == Some(0) && !self.told_empty {
             self.told_empty = true;
