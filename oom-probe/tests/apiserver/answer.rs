@@ -4,14 +4,13 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use hyper::{
     Response,
     body::{Body, Bytes, Frame},
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::sync::{mpsc, watch};
 
 use super::state::status;
 
@@ -32,8 +31,8 @@ pub(crate) enum Answer {
     Hang,
     /// This start of a body, then this piece again and again, without end.
     Endless(Vec<u8>, Vec<u8>),
-    /// What was asked for, after this time.
-    Late(Duration),
+    /// What was asked for, once this is true.
+    Held(watch::Receiver<bool>),
 }
 
 /// A body that is sent as it comes; without a sender it ends.
@@ -91,9 +90,8 @@ impl Answer {
                 let (sender, pieces) = Pieces::channel();
                 tokio::spawn(async move {
                     let broken = io::Error::other("as the test wants it");
+                    // There is room for one piece: the second is taken when the first is on its way.
                     if sender.send(Ok(start.into())).await.is_ok() {
-                        // What was sent has to be on its way before the connection goes.
-                        sleep(Duration::from_millis(20)).await;
                         let _ = sender.send(Err(broken)).await;
                     }
                 });
@@ -116,8 +114,9 @@ impl Answer {
                 });
                 Some(Response::new(pieces))
             }
-            Self::Late(delay) => {
-                sleep(delay).await;
+            Self::Held(mut released) => {
+                // A test that is over releases it, too.
+                let _ = released.wait_for(|released| *released).await;
                 None
             }
         }

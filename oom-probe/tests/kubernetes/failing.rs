@@ -1,14 +1,16 @@
 //! An API server that fails, is away, or comes late: the watch goes on, and says what is wrong.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use oom_probe::pods::{Link, watch::Patience};
+use tokio::sync::watch;
 
 use super::{
     apiserver::{
         Answer, ApiServer, Call,
         pods::{container_path, pod, uid},
     },
+    clock::{Clock, TICK, round_trip},
     node::{Node, PATIENCE},
 };
 
@@ -38,8 +40,12 @@ async fn each_refusal_is_told_in_one_line_and_tried_again() {
             let server = ApiServer::start();
             server.apply(&pod("cart", 1).running("app", 1));
             server.script(call, [answer.clone(), answer.clone()]);
+            let answer_within = match answer {
+                Answer::Hang | Answer::Silent => Duration::from_secs(1),
+                _ => PATIENCE.answer,
+            };
             let patience = Patience {
-                answer: Duration::from_secs(1),
+                answer: answer_within,
                 ..PATIENCE
             };
             let mut node = Node::with_patience(&server, patience).await;
@@ -62,15 +68,21 @@ async fn each_refusal_is_told_in_one_line_and_tried_again() {
 async fn retry_after_is_obeyed() {
     let server = ApiServer::start();
     server.apply(&pod("cart", 1));
-    server.script(Call::List, [Answer::RetryAfter(429, 1)]);
-    let began = Instant::now();
-    let mut node = Node::start(&server).await;
-    node.until_synced().await;
-    assert!(
-        began.elapsed() >= Duration::from_secs(1),
-        "{:?}",
-        began.elapsed()
-    );
+    server.script(Call::List, [Answer::RetryAfter(429, 100)]);
+    let clock = Clock::stop();
+    let node = Node::start(&server).await;
+    until_away(&clock, &node, "answers 429").await;
+    clock.pass(Duration::from_secs(100) - TICK).await;
+    round_trip(&server).await;
+    assert_eq!(server.requests(Call::List).len(), 1);
+    clock.pass(2 * TICK).await;
+    clock.until_requests(&server, Call::List, 2).await;
+    clock.until("sync", || node.link(), Link::is_synced).await;
+}
+
+async fn until_away(clock: &Clock, node: &Node, why: &str) {
+    let is_away = |link: &Link| link.to_string().contains(why);
+    clock.until(why, || node.link(), is_away).await;
 }
 
 #[tokio::test]
@@ -220,10 +232,11 @@ async fn an_api_server_that_is_away_loses_no_kill() {
     for _ in 0..20 {
         assert_eq!(node.kill(&path(1, 1)), "live cart/app");
         assert_eq!(node.kill(&path(2, 2)), "parked");
-        node.during(Duration::from_millis(20)).await;
     }
-    let text = node.link().to_string();
-    assert!(text.contains("cannot reach the API server"), "{text}");
+    node.until_link("trouble", |link| {
+        link.to_string().contains("cannot reach the API server")
+    })
+    .await;
     server.apply(&pod("born", 2).running("app", 2));
     server.set_reachable(true);
     node.until_pods(&["born", "cart"]).await;
@@ -240,32 +253,41 @@ async fn an_api_server_that_starts_late_is_waited_for() {
     node.until_link("trouble", |link| matches!(link, Link::Away(_)))
         .await;
     assert_eq!(node.kill(&path(1, 1)), "parked");
-    server.script(Call::List, [Answer::Late(Duration::from_millis(300))]);
+    let (release, held) = watch::channel(false);
+    server.script(Call::List, [Answer::Held(held)]);
     server.set_reachable(true);
+    node.until_requests(&server, Call::List, 1).await;
+    assert_eq!(node.kill(&path(1, 1)), "parked");
+    release.send(true).unwrap();
     node.until_synced().await;
-    assert_eq!(node.late(), ["late cart/app"]);
+    assert_eq!(node.late(), ["late cart/app"; 2]);
 }
 
 #[tokio::test]
 async fn a_watch_that_falls_silent_is_taken_up_anew() {
     let server = ApiServer::start();
     server.apply(&pod("cart", 1));
-    let patience = Patience {
-        silence: Duration::from_millis(1500),
-        ..PATIENCE
-    };
-    let mut node = Node::with_patience(&server, patience).await;
-    node.until_pods(&["cart"]).await;
-    node.until_requests(&server, Call::Watch, 1).await;
+    let clock = Clock::stop();
+    let mut node = Node::start(&server).await;
+    clock.until("sync", || node.link(), Link::is_synced).await;
+    // Once something came it waits for more.
+    let before = node.watch.events.len();
+    server.apply(&pod("db-0", 3));
+    let waiting = || node.watch.events.len();
+    clock
+        .until("a change", waiting, |seen| *seen > before)
+        .await;
     server.stall(true);
     server.apply(&pod("new", 2));
-    let stalled = Instant::now();
+    clock.pass(PATIENCE.silence - TICK).await;
+    round_trip(&server).await;
+    assert_eq!(server.requests(Call::Watch).len(), 1);
+    clock.pass(2 * TICK).await;
+    clock.go_on();
     node.until_requests(&server, Call::Watch, 2).await;
-    assert!(stalled.elapsed() >= patience.silence / 2);
-    assert_eq!(node.pods(), ["cart"]);
     assert!(node.link().is_synced(), "silence alone is no failure");
     server.stall(false);
-    node.until_pods(&["cart", "new"]).await;
+    node.until_pods(&["cart", "db-0", "new"]).await;
     assert_eq!(server.requests(Call::List).len(), 1);
 }
 
@@ -274,19 +296,7 @@ async fn an_api_server_that_ends_each_watch_at_once_is_not_asked_in_a_loop() {
     let server = ApiServer::start();
     server.apply(&pod("cart", 1));
     server.script(Call::Watch, vec![Answer::Body(Vec::new()); 1000]);
-    let patience = Patience {
-        backoff: Duration::from_millis(50),
-        max_backoff: Duration::from_millis(400),
-        ..PATIENCE
-    };
-    let mut node = Node::with_patience(&server, patience).await;
-    node.until_link("trouble", |link| {
-        link.to_string().contains("ends each watch at once")
-    })
-    .await;
-    node.during(Duration::from_secs(1)).await;
-    let watches = server.requests(Call::Watch).len();
-    assert!((2..=10).contains(&watches), "{watches}");
+    is_asked_less_and_less_often(&server, Call::Watch, "ends each watch at once").await;
     assert_eq!(server.requests(Call::List).len(), 1);
 }
 
@@ -294,14 +304,35 @@ async fn an_api_server_that_ends_each_watch_at_once_is_not_asked_in_a_loop() {
 async fn a_failing_list_is_asked_for_less_and_less_often() {
     let server = ApiServer::start();
     server.script(Call::List, vec![Answer::Status(500); 1000]);
+    is_asked_less_and_less_often(&server, Call::List, "answers 500").await;
+}
+
+/// The waits double up to a bound, with a random part as long again.
+async fn is_asked_less_and_less_often(server: &ApiServer, call: Call, why: &str) {
+    let clock = Clock::stop();
     let patience = Patience {
         backoff: Duration::from_millis(50),
         max_backoff: Duration::from_millis(400),
         ..PATIENCE
     };
-    let mut node = Node::with_patience(&server, patience).await;
-    node.during(Duration::from_millis(1500)).await;
-    let lists = server.requests(Call::List).len();
-    // 50, 100, 200, 400, 400 ms and a random part as long again.
-    assert!((2..=7).contains(&lists), "{lists}");
+    let node = Node::with_patience(server, patience).await;
+    let links = node.links();
+    let failures = || {
+        links
+            .seen()
+            .iter()
+            .filter(|link| link.contains(why))
+            .count()
+    };
+    for (asked, wait) in [(1, 50), (2, 100), (3, 200), (4, 400), (5, 400), (6, 400)] {
+        let wait = Duration::from_millis(wait);
+        clock.until_requests(server, call, asked).await;
+        // From then on it waits.
+        clock.until(why, failures, |seen| *seen == asked).await;
+        clock.pass(wait - TICK).await;
+        round_trip(server).await;
+        assert_eq!(server.requests(call).len(), asked, "before {wait:?}");
+        clock.pass(wait + 2 * TICK).await;
+    }
+    clock.until_requests(server, call, 7).await;
 }

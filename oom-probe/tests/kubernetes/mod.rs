@@ -3,6 +3,7 @@
 //! The API server is scripted but real: HTTP on loopback, with all the ways in which it can fail.
 
 mod cases;
+mod clock;
 mod endless;
 mod events;
 mod failing;

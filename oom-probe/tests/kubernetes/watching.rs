@@ -1,7 +1,5 @@
 //! An API server that works.
 
-use std::time::Duration;
-
 use super::{
     apiserver::{
         ApiServer, Call,
@@ -15,8 +13,10 @@ async fn one_list_from_the_cache_and_one_watch_is_all_that_is_asked() {
     let server = ApiServer::start();
     server.apply(&pod("cart", 1).running("app", 1));
     let mut node = Node::start(&server).await;
-    node.until_requests(&server, Call::Watch, 1).await;
-    node.during(Duration::from_millis(300)).await;
+    node.until_pods(&["cart"]).await;
+    // By then it would have asked for whatever else it needs.
+    server.apply(&pod("db-0", 2).running("app", 2));
+    node.until_pods(&["cart", "db-0"]).await;
     let (lists, watches) = (server.requests(Call::List), server.requests(Call::Watch));
     assert_eq!((lists.len(), watches.len()), (1, 1));
     assert!(server.requests(Call::Other).is_empty());
