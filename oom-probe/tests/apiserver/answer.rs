@@ -3,6 +3,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -73,8 +77,8 @@ pub(crate) fn respond(code: u16, body: impl Into<Bytes>) -> Response<Pieces> {
 }
 
 impl Answer {
-    /// The response; none where what was asked for is to follow.
-    pub(super) async fn response(self) -> Option<Response<Pieces>> {
+    /// The response; none where what was asked for is to follow. Counts the bytes of what has no end.
+    pub(super) async fn response(self, endless: Arc<AtomicUsize>) -> Option<Response<Pieces>> {
         let message = "as the test wants it";
         match self {
             Self::Status(code) => Some(respond(code, status(code, message).to_string())),
@@ -110,6 +114,7 @@ impl Answer {
                     let mut sent = sender.send(Ok(start.into())).await;
                     while sent.is_ok() {
                         sent = sender.send(Ok(piece.clone())).await;
+                        endless.fetch_add(piece.len(), Ordering::Relaxed);
                     }
                 });
                 Some(Response::new(pieces))

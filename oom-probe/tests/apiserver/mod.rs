@@ -16,7 +16,7 @@ pub(crate) mod pods;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
     thread::JoinHandle,
 };
 
@@ -154,6 +154,11 @@ impl ApiServer {
     /// The Events it has taken.
     pub(crate) fn events(&self) -> Vec<Value> {
         self.state().events.clone()
+    }
+
+    /// Bytes that it has sent of answers without end.
+    pub(crate) fn sent_without_end(&self) -> usize {
+        self.state().endless.load(Ordering::Relaxed)
     }
 
     /// What it was asked, in order.

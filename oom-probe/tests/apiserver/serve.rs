@@ -130,13 +130,13 @@ async fn answer(
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned),
     };
-    let scripted = {
+    let (scripted, endless) = {
         let mut state = state.lock().unwrap();
         state.requests.push(seen);
-        state.scripted(call)
+        (state.scripted(call), state.endless.clone())
     };
     if let Some(scripted) = scripted
-        && let Some(response) = scripted.response().await
+        && let Some(response) = scripted.response(endless).await
     {
         return response;
     }

@@ -1,6 +1,9 @@
 //! What the server knows: pods, their history, Events, and what it was asked.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use serde_json::{Value, json};
 
@@ -35,6 +38,8 @@ pub(super) struct State {
     compacted: u64,
     pub(super) events: Vec<Value>,
     pub(super) requests: Vec<Request>,
+    /// Bytes sent of answers without end.
+    pub(super) endless: Arc<AtomicUsize>,
     scripts: HashMap<Call, VecDeque<Answer>>,
 }
 

@@ -349,6 +349,8 @@ pub(crate) async fn recovers_from(call: Call, answer: Answer) -> String {
         .await;
     node.until_link("sync", Link::is_synced).await;
     node.until_pods(&["cart"]).await;
+    let is_endless = matches!(answer, Answer::Endless(..));
+    assert_eq!(server.sent_without_end() > 0, is_endless);
     let kill = node.kill(&container_path(&uid(1), 1));
     assert_eq!(kill, "live cart/app");
     away.to_string()

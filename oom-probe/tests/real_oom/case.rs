@@ -1,17 +1,15 @@
 //! One scenario's view of the daemon: what came in since it began.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use oom_probe::kill::Record;
 
 use crate::books::{self, Allowed};
 use crate::kernel_log::KernelLog;
 use crate::metrics::Metrics;
+use crate::wait::{PATIENCE, PAUSE};
 use crate::world::World;
-
-const PATIENCE: Duration = Duration::from_secs(15);
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// What was known at a moment.
 #[derive(Clone)]

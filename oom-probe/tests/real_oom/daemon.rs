@@ -6,18 +6,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use oom_probe::kill::Record;
 
+use crate::wait::{self, PATIENCE, PAUSE};
 use crate::{http, metrics::Metrics};
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const ANY_PORT: &str = "127.0.0.1:0";
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Where its kills go.
 const OUTPUT: &str = "kills.json";
+/// Where it says what it does.
+pub(crate) const LOG: &str = "daemon.log";
 
 /// A running `oom-probe run`, killed on drop.
 pub(crate) struct Daemon {
@@ -89,7 +90,7 @@ impl Daemon {
         stdout: Stdio,
         address: &str,
     ) -> Result<Self, String> {
-        let log = directory.join("daemon.log");
+        let log = directory.join(LOG);
         if !command.get_args().any(|argument| argument == "--output") {
             command.args(["--output", "json"]);
         }
@@ -177,11 +178,7 @@ impl Daemon {
 
     /// Waits until it has said that.
     pub(crate) fn wait_for_log(&self, part: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.log().contains(part) {
-            assert!(Instant::now() < deadline, "no {part:?}: {}", self.log());
-            thread::sleep(PAUSE);
-        }
+        wait::until_so(part, || self.log().contains(part), || self.log());
     }
 
     /// The kills that it wrote on standard output; none where that went elsewhere. The end of a file
@@ -207,8 +204,8 @@ impl Daemon {
     }
 
     /// Waits until it ends by itself; returns how and what it said.
-    pub(crate) fn ended(mut self, within: Duration) -> (ExitStatus, String) {
-        let deadline = Instant::now() + within;
+    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("wait for the daemon") {
                 return (status, self.log());
@@ -233,7 +230,11 @@ impl Daemon {
             if let Some(status) = self.child.try_wait().expect("wait for the daemon") {
                 return (status, self.log(), self.written());
             }
-            assert!(Instant::now() < deadline, "SIGTERM did not end the daemon");
+            assert!(
+                Instant::now() < deadline,
+                "SIGTERM did not end the daemon: {}",
+                self.log()
+            );
             thread::sleep(PAUSE);
         }
     }

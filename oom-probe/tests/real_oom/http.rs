@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// An emulated machine has been seen to leave a request unanswered for 10 s just after its start.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
 /// The body of a 200 answer.

@@ -34,6 +34,7 @@ mod panels;
 #[path = "../prometheus/mod.rs"]
 mod prometheus;
 mod scenarios;
+mod wait;
 mod world;
 
 use std::process::ExitCode;

@@ -111,8 +111,8 @@ pub(crate) const DAEMON: &[Scenario] = &[
     once("sample of the README", sample::sample),
     any("exposition", rung::exposition),
     with("kernel messages", &[NativeOnly], messages::messages),
-    any("pins: killed for 3 s", pins::outage::killed),
-    any("pins: stopped for 3 s", pins::outage::stopped),
+    any("pins: killed for ten kills", pins::outage::killed),
+    any("pins: stopped for ten kills", pins::outage::stopped),
     any("pins: ten restarts in a storm", pins::outage::ten_restarts),
     once("pins: another build", pins::upgrade::another_build),
     once(

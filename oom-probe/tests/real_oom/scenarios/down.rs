@@ -7,8 +7,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hog::cgroup::Cgroup;
 use oom_probe::labels::Attribution;
@@ -23,11 +22,10 @@ use crate::apiserver::{
 use crate::daemon::Daemon;
 use crate::kubelet::{Class, Driver, Runtime};
 use crate::prometheus::{self, Config, Format, Prometheus, Scrape};
+use crate::wait;
 use crate::world::{Running, World};
 
 const NODE: &str = "node-1";
-const PATIENCE: Duration = Duration::from_secs(20);
-const PAUSE: Duration = Duration::from_millis(10);
 const KILLS: &str = r#"oom_probe_container_oom_kills_total{pod="cart",container="app"}"#;
 
 /// A node with one pod, and daemons that come and go at one address.
@@ -98,11 +96,7 @@ fn dies_in(world: &World, cgroup: &Cgroup) -> u32 {
 }
 
 fn until(daemon: &Daemon, what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "never: {what}\n{}", daemon.log());
-        thread::sleep(PAUSE);
-    }
+    wait::until_so(what, done, || daemon.log());
 }
 
 /// The value of the container's series; absent where it is not there.
@@ -224,12 +218,7 @@ pub(crate) fn state_lost(world: &World) -> String {
     fs::remove_dir_all(&node.state).unwrap();
     let daemon = node.start();
     // Each look at the metrics is a scrape.
-    let mut first = None;
-    let deadline = Instant::now() + PATIENCE;
-    while first.is_none() {
-        assert!(Instant::now() < deadline, "{}", daemon.log());
-        first = counted(&daemon);
-    }
+    let first = wait::until("the series", || counted(&daemon), Option::is_some);
     assert_eq!(first, Some(0), "{}", daemon.log());
     until(&daemon, "the kill is counted", || {
         counted(&daemon) == Some(1)

@@ -1,8 +1,6 @@
 //! memory.oom.group: all processes of a cgroup die with the one that was chosen.
 
 use std::collections::BTreeSet;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use hog::cgroup::Cgroup;
 use oom_probe::labels::Role;
@@ -10,27 +8,31 @@ use oom_probe::labels::Role;
 use crate::books::Allowed;
 use crate::case::Case;
 use crate::expect::{Expected, Place, Trigger};
+use crate::wait;
 use crate::world::{Running, World};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Slow enough for the processes to be counted before they die.
-pub(super) const SLOWLY: &str = "50ms";
+/// More than a group takes while it grows slowly, until it is counted.
+pub(super) const LOOSE: u64 = 512 << 20;
+/// How it grows meanwhile: 5 MiB a second.
+pub(super) const SLOWLY: [&str; 4] = ["--step", "256K", "--interval", "50ms"];
+/// What it may take from then on.
+const ROOM: u64 = 1 << 20;
 
 pub(crate) fn of_three(world: &World) -> String {
-    group(world, 3, 0, 24 << 20)
+    group(world, 3, 0)
 }
 
 /// The one with oom_score_adj -1000 survives.
 pub(crate) fn of_fifty(world: &World) -> String {
-    group(world, 50, 1, 48 << 20)
+    group(world, 50, 1)
 }
 
-fn group(world: &World, processes: usize, spared: usize, limit: u64) -> String {
+fn group(world: &World, processes: usize, spared: usize) -> String {
     let mut case = Case::begin(world);
-    let cgroup = world.limited("group", limit);
+    let cgroup = world.limited("group", LOOSE);
     cgroup.set_oom_group(true).unwrap();
     let (count, spare) = (processes.to_string(), spared.to_string());
-    let hog = world.hog(&[
+    let group = [
         "group",
         "--processes",
         &count,
@@ -40,13 +42,10 @@ fn group(world: &World, processes: usize, spared: usize, limit: u64) -> String {
         "1h",
         "--each",
         "256K",
-        "--step",
-        "8M",
-        "--interval",
-        SLOWLY,
-    ]);
+    ];
+    let hog = world.hog(&[&group[..], &SLOWLY].concat());
     let mut running = Running::start(&cgroup, hog);
-    let before = wait_for(&cgroup, processes);
+    let before = complete(&cgroup, processes);
     running.wait_killed();
     let after = wait_for(&cgroup, spared);
     let died: BTreeSet<u32> = before.difference(&after).copied().collect();
@@ -84,19 +83,27 @@ fn group(world: &World, processes: usize, spared: usize, limit: u64) -> String {
     format!("{} of {processes} killed, one event", kills.len())
 }
 
-/// The processes in the cgroup, once there are that many.
-pub(super) fn wait_for(cgroup: &Cgroup, count: usize) -> BTreeSet<u32> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let pids = cgroup.processes().unwrap();
-        if pids.len() == count {
-            return pids.into_iter().map(i32::cast_unsigned).collect();
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{} processes instead of {count}",
-            pids.len()
-        );
-        thread::sleep(Duration::from_millis(1));
+/// The processes in the cgroup, once there are that many. From then on it has little room.
+pub(super) fn complete(cgroup: &Cgroup, count: usize) -> BTreeSet<u32> {
+    let all = wait_for(cgroup, count);
+    // A limit below what is in use by then would be another cause.
+    signal(&all, libc::SIGSTOP);
+    let usage = cgroup.usage().unwrap();
+    cgroup.set_limit(usage + ROOM).unwrap();
+    signal(&all, libc::SIGCONT);
+    all
+}
+
+fn signal(processes: &BTreeSet<u32>, signal: libc::c_int) {
+    for pid in processes {
+        // SAFETY: kill(2) takes no pointer; the pid was in a cgroup of this test's own a moment ago.
+        unsafe { libc::kill(pid.cast_signed(), signal) };
     }
+}
+
+/// The processes in the cgroup, once there are that many.
+fn wait_for(cgroup: &Cgroup, count: usize) -> BTreeSet<u32> {
+    let processes = || cgroup.processes().unwrap();
+    let all = wait::until("its processes", processes, |all| all.len() == count);
+    all.into_iter().map(i32::cast_unsigned).collect()
 }

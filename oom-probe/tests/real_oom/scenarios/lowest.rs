@@ -7,8 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use oom_probe::labels::Scope;
 
@@ -18,6 +16,7 @@ use crate::case::shown;
 use crate::daemon::Daemon;
 use crate::harness::skipped;
 use crate::mounts;
+use crate::wait;
 use crate::world::{Running, World};
 
 /// The lowest rung: what the kernel does not give is read from /proc, and what is gone by then is
@@ -60,14 +59,8 @@ pub(crate) fn plain_tracepoint(world: &World) -> String {
         .into_iter()
         .collect();
     assert_eq!(victims.len(), 100, "{}", ended.said);
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let kills = loop {
-        let kills = daemon.kills(None);
-        if kills.len() >= 100 || Instant::now() > deadline {
-            break kills;
-        }
-        thread::sleep(Duration::from_millis(20));
-    };
+    let told = || daemon.kills(None);
+    let kills = wait::until("the kills are told", told, |kills| kills.len() >= 100);
     let told: BTreeSet<u32> = kills.iter().map(|record| record.kill.victim.pid).collect();
     assert_eq!((kills.len(), &told), (100, &victims), "{}", shown(&kills));
     let path = cgroup.path().display().to_string();

@@ -11,8 +11,9 @@ use serde_json::json;
 use crate::apiserver::pods::{PodJson, container_id, pod};
 use crate::books::Allowed;
 use crate::case::Case;
+use crate::wait::{self, PATIENCE};
 use crate::world::{Running, World, numbers};
-use stage::{ANNOTATION, Container, Stage, annotated, until};
+use stage::{ANNOTATION, Container, Stage, annotated};
 
 const LIMIT: u64 = 24 << 20;
 /// Containers whose cgroups are made to see how long a runtime's value stands.
@@ -21,8 +22,6 @@ const WINDOWS: u32 = 40;
 /// A parent whose children run out of memory again and again: with the annotation it lives on, though
 /// the kubelet asked for a group kill; without it the first kill is the container's end.
 pub(crate) fn herder(world: &World) -> String {
-    // The whole minute that is promised, where this runs unattended.
-    let (lives, kills) = if world.vm.is_some() { (60, 20) } else { (8, 3) };
     let stage = Stage::set(
         world,
         &[&annotated(pod("herder", 1), "0"), &pod("plain", 2)],
@@ -46,20 +45,22 @@ pub(crate) fn herder(world: &World) -> String {
 
     let mut case = Case::begin(world);
     let herder = stage.container(1, 11, LIMIT);
-    until("the value is held", || herder.value() == "0");
+    stage.until("the value is held", || herder.value() == "0");
     let mut running = herd(world, &herder);
-    let began = Instant::now();
     stage
         .server
         .apply(&annotated(pod("herder", 1), "0").running("app", 11));
-    let mut told = 0;
-    while began.elapsed() < Duration::from_secs(lives) {
+    let children = if world.vm.is_some() { 20 } else { 3 };
+    for _ in 0..children {
         running.line("killed by SIGKILL");
-        told += 1;
     }
     // Between two children: whoever ends soon after a kill has not survived it.
     running.signal(libc::SIGSTOP);
-    assert!(told >= kills, "{told} children died within {lives} s");
+    // One that was under way by then dies, too.
+    let processes = || herder.cgroup.processes().unwrap();
+    wait::until("the parent is alone", processes, |all| all.len() == 1);
+    let told = usize::try_from(herder.cgroup.oom_kill_count().unwrap()).unwrap();
+    assert!(told >= children, "{told}");
     let survived = case.kills(told);
     let events: HashSet<_> = survived.iter().map(|record| &record.kill.event).collect();
     assert_eq!(events.len(), told, "each child an event of its own");
@@ -82,10 +83,10 @@ pub(crate) fn herder(world: &World) -> String {
             .metrics()
             .sum("oom_probe_container_oom_events_total", &labels)
     };
-    until("all outcomes are settled", || {
+    stage.until("all outcomes are settled", || {
         events("herder", "survived") == told as u64
     });
-    until("the group kill is settled", || events("plain", "died") == 1);
+    stage.until("the group kill is settled", || events("plain", "died") == 1);
     assert_eq!(
         (events("herder", "died"), events("plain", "survived")),
         (0, 0)
@@ -101,7 +102,7 @@ pub(crate) fn herder(world: &World) -> String {
         });
         names.collect::<Vec<_>>()
     };
-    until("the Events are there", || {
+    stage.until("the Events are there", || {
         of_pod("OOMKilled") == ["plain"] && of_pod("OOMGroupSet") == ["herder"]
     });
     assert!(
@@ -118,9 +119,7 @@ pub(crate) fn herder(world: &World) -> String {
         "the parent lived on: {}",
         ended.said
     );
-    format!(
-        "lived {lives} s while {told} children died; without the annotation dead at the first kill"
-    )
+    format!("lived on while {told} children died; without the annotation dead at the first kill")
 }
 
 fn herd(world: &World, container: &Container) -> Running {
@@ -148,14 +147,14 @@ pub(crate) fn annotation(world: &World) -> String {
     let windows = windows(&stage);
 
     let container = stage.container(1, 1, LIMIT);
-    until("the new container is held", || container.value() == "0");
+    stage.until("the new container is held", || container.value() == "0");
     stage.server.apply(&asks(pod("cart", 1)).running("app", 1));
     // What runc update does for an in-place resize.
     container.cgroup.set_limit(2 * LIMIT).unwrap();
     container.cgroup.set_oom_group(true).unwrap();
-    until("the resized container is held", || container.value() == "0");
+    stage.until("the resized container is held", || container.value() == "0");
     let inside = stage.inside(&container, "init.scope");
-    until("the cgroup inside is held", || inside.value() == "0");
+    stage.until("the cgroup inside is held", || inside.value() == "0");
     let state = || stage.keeper.state();
     let run = |id: u32| {
         let state = state();
@@ -163,7 +162,7 @@ pub(crate) fn annotation(world: &World) -> String {
         runs.into_iter()
             .find(|run| run["container_id"] == container_id(id))
     };
-    until("the state has it", || {
+    stage.until("the state has it", || {
         run(1).is_some_and(|run| run["container"] == "app" && run["held"] == json!(true))
     });
     assert_eq!(run(1).unwrap()["cgroups"].as_array().unwrap().len(), 2);
@@ -175,18 +174,18 @@ pub(crate) fn annotation(world: &World) -> String {
     drop(inside);
     drop(container);
     let container = stage.container(1, 2, LIMIT);
-    until("the next run is held", || container.value() == "0");
-    until("the last run is forgotten", || run(1).is_none());
+    stage.until("the next run is held", || container.value() == "0");
+    stage.until("the last run is forgotten", || run(1).is_none());
     let plain = stage.container(2, 3, LIMIT);
     assert_eq!(plain.value(), "1");
 
     stage
         .server
         .apply(&annotated(pod("cart", 1).running("app", 2), "yes"));
-    until("what was there before is put back", || {
+    stage.until("what was there before is put back", || {
         container.value() == "1"
     });
-    until("the Events tell all of it", || {
+    stage.until("the Events tell all of it", || {
         let events = stage.server.events();
         ["OOMGroupSet", "OOMGroupPutBack", "OOMGroupRefused"]
             .iter()
@@ -203,7 +202,11 @@ fn windows(stage: &Stage<'_>) -> String {
             let container = stage.container(1, 100 + n, LIMIT);
             let written = Instant::now();
             while container.value() != "0" {
-                assert!(written.elapsed() < Duration::from_secs(15), "never held");
+                assert!(
+                    written.elapsed() < PATIENCE,
+                    "never held: {}",
+                    stage.keeper.log()
+                );
                 std::thread::yield_now();
             }
             written.elapsed()
@@ -216,14 +219,14 @@ fn windows(stage: &Stage<'_>) -> String {
 
 fn nothing_to_set(world: &World, cart: &PodJson) -> String {
     let stage = Stage::set(world, &[cart]);
-    until("the pod is told", || {
+    stage.until("the pod is told", || {
         let events = stage.server.events();
         events
             .iter()
             .any(|event| event["reason"] == "OOMGroupUnsupported")
     });
     assert_eq!(stage.keeper.state()["supported"], false);
-    until("the log tells it", || {
+    stage.until("the log tells it", || {
         stage.keeper.log().contains("nothing to set")
     });
     assert!(
@@ -240,7 +243,7 @@ pub(crate) fn taken_away(world: &World) -> String {
     let stage = Stage::set(world, &[&annotated(pod("cart", 1), "0")]);
     let container = stage.container(1, 1, LIMIT);
     let inside = stage.inside(&container, "worker");
-    until("both are held", || {
+    stage.until("both are held", || {
         container.value() == "0" && inside.value() == "0"
     });
     let log = stage.keeper.stop();

@@ -5,16 +5,12 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::process::Stdio;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use super::privileges::kill;
 use super::start::daemon;
 use crate::daemon::Daemon;
+use crate::wait;
 use crate::world::{Running, World};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// What the daemon may grow by, whatever comes: buffers that it uses for the first time.
 const GROWTH_KB: u64 = 4096;
@@ -34,14 +30,12 @@ pub(crate) fn full_ring(world: &World) -> String {
     daemon.freeze(false);
 
     let kills = |metrics: &crate::metrics::Metrics| metrics.sum("oom_probe_kills_total", &[]);
-    let deadline = Instant::now() + PATIENCE;
-    let after = loop {
-        let after = daemon.metrics();
-        if kills(&after) >= count || Instant::now() > deadline {
-            break after;
-        }
-        thread::sleep(PAUSE);
+    let mut after = daemon.metrics();
+    let counted = || {
+        after = daemon.metrics();
+        kills(&after)
     };
+    wait::until("all are counted", counted, |kills| *kills >= count);
     let growth = |name: &str| after.value(name) - before.value(name);
     let marks = growth("oom_probe_kernel_marks_total");
     let dropped = growth("oom_probe_records_dropped_total");
@@ -121,15 +115,8 @@ pub(crate) fn blocked_output(world: &World) -> String {
         let daemon = Daemon::start_to(daemon(world), scratch.path(), stdout).unwrap();
         let count = 12;
         herd(world, count);
-        let deadline = Instant::now() + PATIENCE;
-        while (daemon.kills(None).len() as u64) < count {
-            assert!(
-                Instant::now() < deadline,
-                "{name}: {}",
-                daemon.kills(None).len()
-            );
-            thread::sleep(PAUSE);
-        }
+        let told = || daemon.kills(None).len() as u64;
+        wait::until(name, told, |told| *told >= count);
         assert_eq!(daemon.get("/healthz"), "ok\n");
         let dropped = daemon.metrics().value("oom_probe_log_lines_dropped_total");
         assert_eq!(dropped >= count, name != "never read", "{name}: {dropped}");

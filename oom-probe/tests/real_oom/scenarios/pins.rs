@@ -8,7 +8,8 @@ pub(super) mod upgrade;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,13 +19,12 @@ use oom_probe::kill::Record;
 use crate::case::shown;
 use crate::daemon::Daemon;
 use crate::mounts::Mount;
+use crate::wait;
 use crate::world::{Running, World};
 
 const LIMIT: u64 = 6 << 20;
 /// One kill every 100 ms.
 const PACE: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(2);
 
 /// A bpffs of this test's own, gone on drop with all that is pinned in it.
 pub(super) struct Bpffs {
@@ -70,7 +70,11 @@ impl<'w> Daemons<'w> {
     }
 
     fn try_start(&mut self, flags: &[&str]) -> Result<Daemon, String> {
-        let scratch = tempfile::tempdir().unwrap();
+        self.start_in(tempfile::tempdir().unwrap(), flags)
+    }
+
+    /// What it writes goes there.
+    fn start_in(&mut self, scratch: tempfile::TempDir, flags: &[&str]) -> Result<Daemon, String> {
         let program = &self.world.programs().oom_probe;
         let state = self.state.path().display().to_string();
         let flags = [&["--state-dir", &state], flags].concat();
@@ -87,6 +91,7 @@ type Victims = BTreeMap<u32, (SystemTime, SystemTime)>;
 /// scope waits for its threads even where what came after them panics.
 struct Killing<'s> {
     stop: Stop<'s>,
+    killed: Arc<AtomicUsize>,
     thread: ScopedJoinHandle<'s, Victims>,
 }
 
@@ -101,20 +106,32 @@ impl Drop for Stop<'_> {
 
 impl<'s> Killing<'s> {
     fn start(scope: &'s Scope<'s, '_>, world: &'s World, stop: &'s AtomicBool) -> Self {
+        let killed = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&killed);
         let thread = scope.spawn(move || {
             let mut victims = Victims::new();
             while !stop.load(Ordering::Relaxed) {
                 let next = Instant::now() + PACE;
                 let (pid, when) = one(world);
                 victims.insert(pid, when);
+                counted.fetch_add(1, Ordering::Relaxed);
                 thread::sleep(next.saturating_duration_since(Instant::now()));
             }
             victims
         });
         Self {
             stop: Stop(stop),
+            killed,
             thread,
         }
+    }
+
+    /// Waits until that many have been killed since this call.
+    fn some_more(&self, count: usize) {
+        let killed = || self.killed.load(Ordering::Relaxed);
+        // One is under way.
+        let enough = killed() + count + 1;
+        wait::until("more are killed", killed, |killed| *killed >= enough);
     }
 
     fn stop(self) -> Victims {
@@ -172,25 +189,18 @@ fn each_once(told: &[Record], victims: &Victims) {
 
 /// Waits until the daemon has written that many more kills than `before`.
 fn wait_for_written(daemon: &Daemon, count: usize) {
-    let deadline = Instant::now() + PATIENCE;
-    while daemon.written().len() < count {
-        assert!(Instant::now() < deadline, "{}", daemon.log());
-        thread::sleep(PAUSE);
-    }
+    let written = || daemon.written().len();
+    wait::until_so(
+        "the kills are written",
+        || written() >= count,
+        || format!("{} of {count}: {}", written(), daemon.log()),
+    );
 }
 
 /// The kernel's own count agrees with what all daemons have counted.
 fn balanced(daemon: &Daemon) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let metrics = daemon.metrics();
-        let unaccounted = metrics.value("oom_probe_unaccounted_kills");
-        if unaccounted == 0 {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{unaccounted} kills unaccounted");
-        thread::sleep(PAUSE);
-    }
+    let unaccounted = || daemon.metrics().value("oom_probe_unaccounted_kills");
+    wait::until("no kill is unaccounted", unaccounted, |kills| *kills == 0);
     let metrics = daemon.metrics();
     assert_eq!(metrics.value("oom_probe_pinned"), 1);
     assert_eq!(metrics.value("oom_probe_records_dropped_total"), 0);

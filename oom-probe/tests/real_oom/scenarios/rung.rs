@@ -5,13 +5,12 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use super::LIMIT;
 use crate::case::Case;
 use crate::daemon::Daemon;
 use crate::harness::skipped;
+use crate::wait;
 use crate::world::{Running, World};
 
 /// The hook on marks and that on one run of the OOM killer, on each emulated machine.
@@ -66,23 +65,17 @@ pub(crate) fn exposition(world: &World) -> String {
 
 /// Each kill is one line of standard output and one record of the API, in the same order.
 pub(crate) fn log_and_api_agree(world: &World) -> String {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let ids = |kills: Vec<oom_probe::kill::Record>| -> Vec<String> {
-            kills.into_iter().map(|record| record.kill.id).collect()
-        };
+    let ids = |kills: Vec<oom_probe::kill::Record>| -> Vec<String> {
+        kills.into_iter().map(|record| record.kill.id).collect()
+    };
+    let both = || {
         let served = ids(world.daemon.kills(None));
-        let written = ids(world.daemon.written());
-        if served == written {
-            return format!("{} kills", served.len());
-        }
-        let (served, written) = (served.len(), written.len());
-        assert!(
-            Instant::now() < deadline,
-            "{served} served, {written} written"
-        );
-        thread::sleep(Duration::from_millis(20));
-    }
+        (served, ids(world.daemon.written()))
+    };
+    let (served, _) = wait::until("both tell the same", both, |(served, written)| {
+        served == written
+    });
+    format!("{} kills", served.len())
 }
 
 /// A daemon to whom the kernel seems to have counted one kill more than it saw.
@@ -104,17 +97,16 @@ pub(crate) fn hidden_kill(world: &World) -> String {
     let flags = ["--proc-root", proc_root.to_str().unwrap()];
     let program = &world.programs().oom_probe;
     let daemon = Daemon::start(program, scratch.path(), &flags).unwrap();
-    let unaccounted = || {
-        // It tells a distance only once that has stayed for a moment.
-        daemon.metrics();
-        thread::sleep(Duration::from_millis(50));
-        daemon.metrics().value("oom_probe_unaccounted_kills")
+    // It tells a distance only once that has stayed for a moment.
+    let unaccounted = |what: &str, expected: u64| {
+        let look = || daemon.metrics().value("oom_probe_unaccounted_kills");
+        wait::until(what, look, |unaccounted| *unaccounted == expected)
     };
-    assert_eq!(unaccounted(), 0);
+    unaccounted("nothing is wrong", 0);
     count(1);
-    assert_eq!(unaccounted(), 1, "a kill that nobody saw");
+    unaccounted("a kill that nobody saw", 1);
     count(0);
-    assert_eq!(unaccounted(), 0);
+    unaccounted("nothing is wrong any more", 0);
 
     let mut case = Case::begin(world);
     let cgroup = world.limited("seen", LIMIT);
@@ -122,7 +114,7 @@ pub(crate) fn hidden_kill(world: &World) -> String {
         .end()
         .killed();
     case.kills(1);
-    assert_eq!(unaccounted(), 1, "a kill that the kernel did not count");
+    unaccounted("a kill that the kernel did not count", 1);
     "told when a kill is hidden".to_owned()
 }
 

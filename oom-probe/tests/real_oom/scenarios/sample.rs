@@ -3,8 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{env, fs};
 
 use hog::cgroup::Cgroup;
 use serde::Serialize;
@@ -17,14 +16,13 @@ use crate::container::start_init;
 use crate::daemon::Daemon;
 use crate::harness::skipped;
 use crate::kubelet::{Class, Driver, Runtime};
+use crate::wait;
 use crate::world::{Running, World};
 
 /// Names the directory to write to. Nobody reads a sample on each run of the tests.
 const WANTED: &str = "OOM_PROBE_SAMPLE";
 const NODE: &str = "node-1";
 const MIB: u64 = 1 << 20;
-/// A container that is still there five seconds after its child was killed survived it.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn sample(world: &World) -> String {
     let Some(directory) = env::var_os(WANTED).map(PathBuf::from) else {
@@ -56,11 +54,8 @@ pub(crate) fn sample(world: &World) -> String {
         .end()
         .killed();
 
-    let deadline = Instant::now() + PATIENCE;
-    while server.events().len() < 2 {
-        assert!(Instant::now() < deadline, "{}", daemon.log());
-        thread::sleep(Duration::from_millis(50));
-    }
+    let posted = || server.events().len() >= 2;
+    wait::until_so("two Events", posted, || daemon.log());
     let kills = Command::new(&world.programs().oom_probe)
         .args(["kills", "--url", &daemon.url()])
         .output()
@@ -85,11 +80,8 @@ fn start(world: &World, server: &ApiServer, scratch: &Path, lines: fs::File) -> 
         .arg(&world.hierarchy.root)
         .env("KUBECONFIG", server.kubeconfig(scratch));
     let daemon = Daemon::start_to(command, scratch, lines.into()).unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while daemon.metrics().value("oom_probe_kubernetes_synced") != 1 {
-        assert!(Instant::now() < deadline, "{}", daemon.log());
-        thread::sleep(Duration::from_millis(10));
-    }
+    let knows = || daemon.metrics().value("oom_probe_kubernetes_synced") == 1;
+    wait::until_so("the pods are known", knows, || daemon.log());
     daemon
 }
 

@@ -3,8 +3,6 @@
 use std::ffi::CStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use hog::cgroup::Cgroup;
 use oom_probe::kill::Record;
@@ -14,10 +12,8 @@ use super::{CONTAINER, LIMIT, POD};
 use crate::case::shown;
 use crate::daemon::Daemon;
 use crate::mounts::Mount;
+use crate::wait;
 use crate::world::{Running, World};
-
-const PATIENCE: Duration = Duration::from_secs(15);
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Everything that a daemon leaves, but for what it captures with.
 struct Home {
@@ -58,23 +54,10 @@ fn kills_in(daemon: &Daemon, cgroup: &Cgroup, count: usize) -> Vec<Record> {
         let path = record.kill.cgroup.as_ref().and_then(|at| at.path.as_ref());
         path.is_some_and(|path| path.ends_with(name))
     };
-    let mut kills = Vec::new();
-    until("the kills", || {
-        kills = daemon.kills(None);
-        kills.retain(in_it);
-        kills.len() >= count
-    });
+    let look = || -> Vec<Record> { daemon.kills(None).into_iter().filter(in_it).collect() };
+    let kills = wait::until("the kills", look, |kills| kills.len() >= count);
     assert_eq!(kills.len(), count, "{}", shown(&kills));
     kills
-}
-
-/// Waits until something is so.
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}: not in {PATIENCE:?}");
-        thread::sleep(PAUSE);
-    }
 }
 
 fn total(daemon: &Daemon) -> u64 {
@@ -202,7 +185,7 @@ pub(crate) fn unusable(world: &World) -> String {
         let before = total(&daemon);
         dies(world, &cgroup);
         dies(world, &cgroup);
-        until("the kills", || total(&daemon) == before + 2);
+        wait::until("the kills", || total(&daemon), |now| *now == before + 2);
         killed += 2;
         let (status, log) = daemon.stop();
         assert!(status.success(), "{log}");
@@ -248,12 +231,13 @@ pub(crate) fn full_for_a_while(world: &World) -> String {
     let _full = fs::write(&stuffing, vec![0; 1 << 20]).unwrap_err();
     // The journal's own page takes the first ones.
     let mut killed = 0;
-    until("the trouble is told", || {
+    let one_more = || {
         dies(world, &cgroup);
         killed += 1;
         kills_in(&daemon, &cgroup, killed);
         daemon.log().contains("No space left on device")
-    });
+    };
+    wait::until_so("the trouble is told", one_more, || daemon.log());
     fs::remove_file(stuffing).unwrap();
     let before = total(&daemon);
     let (status, log) = daemon.stop();

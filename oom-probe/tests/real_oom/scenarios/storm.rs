@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use crate::case::{Case, shown};
 use crate::expect::{Expected, Place, Trigger};
+use crate::wait::PAUSE;
 use crate::world::{Running, World};
 
 const AT_ONCE: usize = 8;
@@ -87,7 +87,7 @@ pub(crate) fn vanishing_cgroups(world: &World) -> String {
 fn read_meanwhile(case: &mut Case<'_>, is_over: impl Fn() -> bool) {
     while !is_over() {
         case.log.read();
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(PAUSE);
     }
 }
 

@@ -4,8 +4,6 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use hog::cgroup::Cgroup;
 use serde_json::{Value, json};
@@ -14,10 +12,10 @@ use crate::apiserver::ApiServer;
 use crate::apiserver::pods::{PodJson, container_id, uid};
 use crate::daemon::Daemon;
 use crate::http;
+use crate::wait;
 use crate::world::World;
 
 pub(super) const ANNOTATION: &str = "oom-probe.io/memory.oom.group";
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The node. Fields are dropped in this order: whoever uses something before it.
 pub(super) struct Stage<'w> {
@@ -33,15 +31,6 @@ pub(super) struct Stage<'w> {
 pub(super) fn annotated(mut pod: PodJson, value: &str) -> PodJson {
     pod.0["metadata"]["annotations"] = json!({ANNOTATION: value});
     pod
-}
-
-/// Waits for something that has to come.
-pub(super) fn until(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 impl<'w> Stage<'w> {
@@ -60,22 +49,31 @@ impl<'w> Stage<'w> {
             .env("KUBECONFIG", &kubeconfig);
         let probe = Daemon::start_as(run, scratch.path()).unwrap();
         let keeper = Keeper::start(world, scratch.path(), &kubeconfig);
-        until("the probe knows the pods", || {
-            probe.metrics().value("oom_probe_kubernetes_synced") == 1
-        });
-        until("the daemon knows the pods", || {
-            keeper
-                .get("/metrics")
-                .contains("oom_probe_oom_group_kubernetes_synced 1")
-        });
-        Self {
+        let stage = Self {
             probe,
             keeper,
             server,
             world,
             pods: cgroup,
             _scratch: scratch,
-        }
+        };
+        stage.until("the probe knows the pods", || {
+            let metrics = stage.probe.metrics();
+            metrics.value("oom_probe_kubernetes_synced") == 1
+        });
+        stage.until("the daemon knows the pods", || {
+            let metrics = stage.keeper.get("/metrics");
+            metrics.contains("oom_probe_oom_group_kubernetes_synced 1")
+        });
+        stage
+    }
+
+    /// Waits for something that has to come.
+    pub(super) fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        wait::until_so(what, holds, || {
+            let state = self.keeper.get("/api/v1/oom-group");
+            format!("{state}{}", self.keeper.log())
+        });
     }
 
     /// Makes a container's cgroup, and its pod's, with a limit and for a group kill.
@@ -133,7 +131,8 @@ impl Keeper {
             child: child.into(),
             log,
         };
-        until("the daemon serves", || keeper.log().contains("/metrics"));
+        let serves = || keeper.log().contains("/metrics");
+        wait::until_so("the daemon serves", serves, || keeper.log());
         keeper
     }
 

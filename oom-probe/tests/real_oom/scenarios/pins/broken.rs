@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use aya::maps::{Array, HashMap, MapData};
 
@@ -126,7 +125,7 @@ pub(crate) fn wiped(world: &World) -> String {
     each_once(&daemon.written(), &victims);
     // A request makes it look.
     daemon.metrics();
-    let (status, log) = daemon.ended(Duration::from_secs(30));
+    let (status, log) = daemon.ended();
     assert_eq!(status.code(), Some(1), "{log}");
     let last = log.lines().last().unwrap_or_default();
     assert!(

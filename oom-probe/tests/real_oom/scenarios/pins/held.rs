@@ -1,26 +1,29 @@
 //! One daemon has the pins, and another or `oom-probe unpin` wants them.
 
+use std::fs;
 use std::process::{Command, Output};
 use std::thread;
-use std::time::Duration;
 
 use super::{Daemons, each_once, some, wait_for_written};
+use crate::daemon;
+use crate::wait;
 use crate::world::World;
 
 /// The second takes over as soon as the first has gone.
 pub(crate) fn holder_ends(world: &World) -> String {
     let mut daemons = Daemons::new(world);
     let first = daemons.start(&[]);
+    let scratch = tempfile::tempdir().unwrap();
+    let log = scratch.path().join(daemon::LOG);
     let second = thread::scope(|scope| {
-        scope.spawn(|| {
-            // Long enough for the second to find the lock taken.
-            thread::sleep(Duration::from_secs(2));
-            drop(first);
-        });
-        daemons.start(&[])
+        let second = scope.spawn(|| daemons.start_in(scratch, &[]));
+        let said = || fs::read_to_string(&log).unwrap_or_default();
+        let waits = |said: &String| said.contains("waiting 30 s at most");
+        wait::until("the second waits", said, waits);
+        drop(first);
+        second.join().unwrap().unwrap()
     });
     let log = second.log();
-    assert!(log.contains("waiting 30 s at most"), "{log}");
     assert!(log.contains("taking over"), "{log}");
     let victims = some(world, 1);
     wait_for_written(&second, 1);

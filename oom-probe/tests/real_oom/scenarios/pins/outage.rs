@@ -3,13 +3,15 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, ScopedJoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::{Daemons, Killing, Victims, balanced, each_once, one, wait_for_written};
 use crate::daemon::Daemon;
+use crate::wait::PAUSE;
 use crate::world::World;
 
-const OUTAGE: Duration = Duration::from_secs(3);
+/// Kills of a time without a daemon.
+const MEANWHILE: usize = 10;
 
 pub(crate) fn killed(world: &World) -> String {
     outage(world, |daemon| drop(daemon.kill()))
@@ -33,11 +35,11 @@ fn outage(world: &World, end: fn(Daemon)) -> String {
         wait_for_written(&first, 5);
         end(first);
         let from = SystemTime::now();
-        thread::sleep(OUTAGE);
+        killing.some_more(MEANWHILE);
         let to = SystemTime::now();
         let second = daemons.start(&[]);
         wait_for_written(&second, 1);
-        thread::sleep(OUTAGE / 3);
+        killing.some_more(MEANWHILE / 3);
         (killing.stop(), second, [from, to])
     });
     balanced(&second);
@@ -47,7 +49,7 @@ fn outage(world: &World, end: fn(Daemon)) -> String {
     let log = second.log();
     assert!(log.contains("taking over"), "{log}");
     each_once(&second.kills(None), &victims);
-    assert!(meanwhile > 0, "nobody was killed while no daemon ran");
+    assert!(meanwhile >= MEANWHILE as u64, "{meanwhile} of {MEANWHILE}");
     assert!(
         drained >= meanwhile,
         "{drained} of {meanwhile} were drained"
@@ -84,7 +86,7 @@ pub(crate) fn ten_restarts(world: &World) -> String {
             while victims.lock().unwrap().len() < each * (restarts + 1) {
                 let stuck = runners.iter().all(ScopedJoinHandle::is_finished);
                 assert!(!stuck, "nobody is killed any more");
-                thread::sleep(super::PAUSE);
+                thread::sleep(PAUSE);
             }
             if restarts % 2 == 0 {
                 daemon.kill();

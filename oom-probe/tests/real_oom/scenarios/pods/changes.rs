@@ -1,8 +1,6 @@
 //! Pods that come, go and come back: the kill is read before, between or after what the API server
 //! tells of its container.
 
-use std::time::{Duration, Instant};
-
 use oom_probe::labels::Attribution;
 
 use super::shapes::{self, BOUND, CRONJOB, DEPLOYMENT, whole};
@@ -12,8 +10,6 @@ use crate::apiserver::pods::{PodJson, container_id, pod, uid};
 use crate::kubelet::{Class, Driver, Runtime};
 use crate::world::World;
 
-/// How long a status may take to name a container that runs.
-const STATUS_AFTER: Duration = Duration::from_secs(5);
 const LATE: &[Attribution] = &[Attribution::Late];
 const TOMBSTONE: &[Attribution] = &[Attribution::Tombstone];
 
@@ -33,7 +29,7 @@ pub(super) fn play(world: &World, driver: Driver) -> usize {
     ];
     let mut stage = Stage::start(world, driver, &pods);
 
-    let slow = before_its_status(&mut stage);
+    before_its_status(&mut stage);
     restarted_at_once(&mut stage, &deployment);
     in_the_first_moment(&mut stage);
     short_job(&mut stage);
@@ -41,7 +37,7 @@ pub(super) fn play(world: &World, driver: Driver) -> usize {
     deleted_before_the_record_is_read(&mut stage);
     back_under_its_name(&mut stage);
     in_two_histories(&mut stage);
-    status_names_it(&mut stage, slow);
+    status_names_it(&mut stage);
     stage.conclude();
     9
 }
@@ -85,18 +81,19 @@ fn restarted_at_once(stage: &mut Stage<'_>, after: &PodJson) {
 }
 
 /// The pod is bound, and no status has named a container yet.
-fn before_its_status(stage: &mut Stage<'_>) -> Instant {
+fn before_its_status(stage: &mut Stage<'_>) {
     let bound = whole(BOUND);
     let uid = shapes::uid(&bound);
     let place = PodPlace(Class::Burstable, &uid);
     let app = stage.container(place, Runtime::Containerd, &container_id(7));
     stage.child_dies(app);
-    Instant::now()
 }
 
-/// It does, five seconds after the kill.
-fn status_names_it(stage: &mut Stage<'_>, killed: Instant) {
-    std::thread::sleep(STATUS_AFTER.saturating_sub(killed.elapsed()));
+/// It does, long after the kill: once all the others are told.
+fn status_names_it(stage: &mut Stage<'_>) {
+    stage.until("all the others are told", || {
+        !stage.records_of("history-a").is_empty()
+    });
     let name = "cart-7d9f8b6c5d-q8r4t";
     let told = stage.listed(&["--pod", name]);
     assert!(told.is_empty(), "nobody could know: {told:#?}");

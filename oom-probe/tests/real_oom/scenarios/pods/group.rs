@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use oom_probe::kill::Record;
 use oom_probe::labels::{Attribution, Role};
 
-use super::super::group::{SLOWLY, wait_for};
+use super::super::group::{LOOSE, SLOWLY, complete};
 use super::stage::{PodPlace, Stage};
 use super::wanted::Wanted;
 use crate::apiserver::pods::{container_id, pod, uid};
@@ -29,9 +29,10 @@ pub(super) fn play(world: &World, driver: Driver) -> usize {
     let place = PodPlace(Class::Burstable, &uid);
     let first = stage.container(place, Runtime::Containerd, &container_id(1));
     stage.cgroup(first).set_oom_group(true).unwrap();
+    stage.cgroup(first).set_limit(LOOSE).unwrap();
     let mut log = KernelLog::from_now();
     let mut init = whole(&stage, first);
-    let members = wait_for(stage.cgroup(first), PROCESSES);
+    let members = complete(stage.cgroup(first), PROCESSES);
     init.wait_killed();
     let after = pod("cart", 1).restarted("app", 2, 1, "12:00:20");
     stage.server.apply(&after);
@@ -80,16 +81,7 @@ pub(super) fn play(world: &World, driver: Driver) -> usize {
 /// PID 1 and seven others, one of which grows.
 fn whole(stage: &Stage<'_>, container: usize) -> Running {
     let processes = PROCESSES.to_string();
-    let hog = [
-        "group",
-        "--processes",
-        &processes,
-        "--each",
-        "256K",
-        "--step",
-        "4M",
-        "--interval",
-        SLOWLY,
-    ];
-    start_init(stage.cgroup(container), stage.world.hog(&hog))
+    let group = ["group", "--processes", &processes, "--each", "256K"];
+    let hog = stage.world.hog(&[&group[..], &SLOWLY].concat());
+    start_init(stage.cgroup(container), hog)
 }

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hog::cgroup::{Cgroup, Hierarchy};
 use oom_probe::attribute::SANDBOX;
@@ -21,14 +21,13 @@ use crate::container::{in_new_pid_namespace, start_beside, start_init};
 use crate::daemon::Daemon;
 use crate::kubelet::{Class, Driver, Runtime};
 use crate::mounts;
+use crate::wait::{self, PATIENCE, PAUSE};
 use crate::world::{Running, World};
 
 /// The node's name in every pod of the tests.
 const NODE: &str = "node-1";
 /// Enough for a hog to grow in, and for a shell around it.
 const LIMIT: u64 = 16 << 20;
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(10);
 
 pub(crate) const GROW: [&str; 3] = ["grow", "--interval", "0"];
 /// One child grows and dies; its parent lives on until it is killed.
@@ -286,15 +285,7 @@ impl<'w> Stage<'w> {
 
     /// Waits until the daemon has it so.
     pub(crate) fn until(&self, what: &str, done: impl Fn() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !done() {
-            assert!(
-                Instant::now() < deadline,
-                "never: {what}\n{}",
-                self.daemon.log()
-            );
-            thread::sleep(PAUSE);
-        }
+        wait::until_so(what, done, || self.daemon.log());
     }
 
     /// Waits until the daemon knows the pod, or knows it no more, by the series at 0.
