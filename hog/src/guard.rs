@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const MARK: &str = "TMPDIR";
 
 /// What has to die by SIGKILL is gone by then.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Starts a process that waits for the end of this one. It then kills what this one has started, and

@@ -23,7 +23,7 @@ fn alone() -> Option<MutexGuard<'static, ()>> {
 }
 
 const QUICK: &str = "drill --limit 32M --allocate 48M --interval 10ms --restart-after 200ms \
-                     --silence 10s";
+                     --silence 120s --recover-within 120s";
 
 fn drill(out: &Path, flags: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hog"));

@@ -73,9 +73,9 @@ fn first_line(child: &mut Child) {
     }
 }
 
-/// Looks until it is as wanted, half a minute at most; processes do not end in an instant.
+/// Looks until it is as wanted, a minute at most; processes do not end in an instant.
 fn wait_until(look: impl Fn() -> Vec<i32>, wanted: impl Fn(&Vec<i32>) -> bool) -> Vec<i32> {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let seen = look();
         if wanted(&seen) {

@@ -221,7 +221,7 @@ impl Cgroup {
     /// parent.
     ///
     /// # Errors
-    /// A process would not die within 5 s, or the kernel refuses.
+    /// A process would not die within a minute, or the kernel refuses.
     pub fn remove(mut self) -> Result<(), Error> {
         remove_all(self.version, &std::mem::take(&mut self.made))
     }

@@ -10,8 +10,8 @@ use super::group::read_number;
 use super::{Error, Version, control};
 
 /// Freeing a gigabyte of small pages takes a fraction of a second; a virtual machine without
-/// hardware help may need ten times that.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// hardware help may need ten times that, and one that is busy with other work ten times more.
+const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Page cache above this is dropped before a v1 cgroup goes, so that it is not left charged to its

@@ -34,7 +34,7 @@ impl Drill {
             )
             .env_remove("OOM_PROBE_URL")
             .stdin(Stdio::null());
-        for (flag, value) in [("--baseline", "200ms"), ("--recover-within", "8s")] {
+        for (flag, value) in [("--baseline", "200ms"), ("--recover-within", "120s")] {
             if !flags.contains(flag) {
                 command.args([flag, value]);
             }

@@ -1,7 +1,7 @@
 //! A Deployment of two replicas as a cluster shows it: patched, made to grow, OOM-killed, restarted.
 //!
 //! Nothing sleeps: what a replica is like follows from when it was made to grow, so that every look
-//! at it is true.
+//! at it is true. It is killed only after it was seen to have grown, however late the looks are.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ use crate::apiserver::serve::Asked;
 pub(crate) const MIB: u64 = 1 << 20;
 /// The scenario's step, though quicker.
 const STEP: Duration = Duration::from_millis(4);
+/// What has to be seen of its growth.
+const SEEN: u64 = 32;
 /// From the kill until the container runs again, and until it is ready.
 const RESTARTED: Duration = Duration::from_millis(600);
 const READY: Duration = Duration::from_millis(1_000);
@@ -57,6 +59,10 @@ struct State {
     patches: Vec<Value>,
     /// When the first pod was asked to grow.
     asked: Option<Instant>,
+    /// Somebody has seen it with [`SEEN`] MiB or more.
+    seen: bool,
+    /// When it was killed.
+    killed: Option<Instant>,
     /// By a process beside the service.
     by_exec: bool,
     freed: bool,
@@ -104,6 +110,8 @@ impl Shop {
                 deployment,
                 patches: Vec::new(),
                 asked: None,
+                seen: false,
+                killed: None,
                 by_exec: false,
                 freed: false,
             }),
@@ -146,18 +154,24 @@ impl Shop {
 
     /// How many MiB have been taken by now, had nothing happened.
     pub(crate) fn taken(&self) -> u64 {
-        let state = self.state();
+        let limit = self.limit() / MIB;
+        let mut state = self.state();
         let since = state.asked.filter(|_| !state.freed).map(|at| at.elapsed());
-        since.map_or(0, |since| {
+        let taken = since.map_or(0, |since| {
             u64::try_from(since.as_millis() / STEP.as_millis()).unwrap()
-        })
+        });
+        state.seen |= taken >= SEEN;
+        taken.min(limit - 1)
     }
 
     /// How long ago the kernel killed.
     pub(crate) fn killed(&self) -> Option<Duration> {
         let limit = u32::try_from(self.limit() / MIB).unwrap();
-        let state = self.state();
-        state.asked?.elapsed().checked_sub(STEP * limit)
+        let mut state = self.state();
+        if state.killed.is_none() && state.seen && state.asked?.elapsed() >= STEP * limit {
+            state.killed = Some(Instant::now());
+        }
+        state.killed.map(|at| at.elapsed())
     }
 
     /// Whether the kill took the container.

@@ -1,6 +1,7 @@
 //! Each scenario, in cgroups of this machine, and what it promises. They need root, and say so where
 //! they are skipped. Intervals are shorter than in a pod; the shapes are the same.
 
+use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -75,12 +76,20 @@ fn is_killed((status, said): (ExitStatus, String)) -> String {
     said
 }
 
-fn wait_until(is_so: impl Fn() -> bool) {
+fn wait_until<T: Debug>(look: impl Fn() -> T, wanted: impl Fn(&T) -> bool) {
     let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "it never was so");
+    loop {
+        let seen = look();
+        if wanted(&seen) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "still {seen:?}");
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+fn wait_for_kills(stage: &Stage, kills: u64) {
+    wait_until(|| stage.oom_kill_count().unwrap(), |now| *now >= kills);
 }
 
 #[test]
@@ -118,7 +127,7 @@ fn invisible_goes_on_while_its_children_die() {
         return;
     };
     let running = Running::start(&stage, 0, &[("HOG_INTERVAL", "2ms")]);
-    wait_until(|| stage.oom_kill_count().unwrap() >= 4);
+    wait_for_kills(&stage, 4);
     let (status, said) = running.stop();
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(said.matches("killed by SIGKILL\n").count() >= 3, "{said}");
@@ -128,8 +137,9 @@ fn invisible_goes_on_while_its_children_die() {
 fn herder_has_two_children_at_any_time_and_outlives_them() {
     let Some(stage) = stage("herder") else { return };
     let running = Running::start(&stage, 0, &[("HOG_INTERVAL", "2ms")]);
-    wait_until(|| stage.container(0).1.processes().unwrap().len() == 3);
-    wait_until(|| stage.oom_kill_count().unwrap() >= 4);
+    let processes = || stage.container(0).1.processes().unwrap();
+    wait_until(processes, |all| all.len() == 3);
+    wait_for_kills(&stage, 4);
     let (status, said) = running.stop();
     assert_eq!(status.code(), Some(0), "{said}");
 }

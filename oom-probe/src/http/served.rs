@@ -2,6 +2,8 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
@@ -15,12 +17,16 @@ use crate::kill::Record;
 use crate::sinks::fixture;
 use crate::sinks::metrics::Metrics;
 
-/// Counts its refreshes on a metric that is always there.
-struct CountingProbe(Metrics, Status);
+/// Nothing here takes as long on a machine that is alive.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Counts its refreshes, also on a metric that is always there.
+struct CountingProbe(Metrics, Status, Arc<AtomicUsize>);
 
 impl Probe for CountingProbe {
     fn refresh(&self) {
         self.0.records_received.inc();
+        self.2.fetch_add(1, Ordering::Relaxed);
     }
 
     fn status(&self) -> Status {
@@ -36,13 +42,39 @@ pub(super) fn app() -> App {
 }
 
 fn app_with(status: Status) -> App {
+    counted_app(status).0
+}
+
+/// And how many requests for kills or metrics it has got.
+fn counted_app(status: Status) -> (App, Arc<AtomicUsize>) {
     let (metrics, registry) = Metrics::new();
-    App {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let app = App {
         registry,
         api: Api::Kills(Arc::new(History::new(10))),
         api_access: ApiAccess::Loopback,
-        probe: Box::new(CountingProbe(metrics, status)),
-    }
+        probe: Box::new(CountingProbe(metrics, status, Arc::clone(&requests))),
+    };
+    (app, requests)
+}
+
+async fn until(what: &str, count: &AtomicUsize, wanted: usize) {
+    let reached = async {
+        while count.load(Ordering::Relaxed) < wanted {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let reached = timeout(PATIENCE, reached).await;
+    assert!(reached.is_ok(), "{count:?} of {wanted} {what}");
+}
+
+/// Stops the clock while this is held, so that what the server does in time it cannot do.
+fn stopped_clock() -> mpsc::Sender<()> {
+    tokio::time::pause();
+    // A paused clock goes on by itself when everybody waits, but not beside a blocking task.
+    let (hold, held) = mpsc::channel();
+    tokio::task::spawn_blocking(move || held.recv());
+    hold
 }
 
 fn history(app: &App) -> &History {
@@ -223,7 +255,7 @@ async fn a_request_line_of_10_megabytes_is_refused_early() {
     let (address, _) = start(app()).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     let line = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(10 << 20));
-    let sending = timeout(Duration::from_secs(5), stream.write_all(line.as_bytes()));
+    let sending = timeout(PATIENCE, stream.write_all(line.as_bytes()));
     let refused = match sending.await.expect("the server does not just let it hang") {
         Err(_) => true,
         Ok(()) => {
@@ -259,8 +291,9 @@ async fn two_hundred_silent_connections_do_not_keep_a_scrape_out() {
         }
         silent.push(stream);
     }
-    let scrape = timeout(Duration::from_secs(2), get(address, "/metrics"));
-    assert_eq!(scrape.await.expect("in time").code(), 200);
+    // Before any of them has had its time.
+    let _stopped = stopped_clock();
+    assert_eq!(get(address, "/metrics").await.code(), 200);
 }
 
 #[tokio::test]
@@ -282,8 +315,8 @@ async fn scrapers_that_never_read_do_not_keep_a_scrape_out() {
             .unwrap();
         unread.push(stream);
     }
-    let scrape = timeout(Duration::from_secs(10), get(address, "/metrics"));
-    let scrape = scrape.await.expect("in time");
+    let scrape = timeout(PATIENCE, get(address, "/metrics"));
+    let scrape = scrape.await.expect("an answer");
     assert_eq!(scrape.code(), 200);
     let announced = scrape.header("content-length").unwrap();
     assert_eq!(announced, scrape.body.len().to_string());
@@ -330,14 +363,19 @@ fn record(id: &str) -> Record {
 
 #[tokio::test]
 async fn a_wait_ends_with_the_next_kill() {
-    let (address, app) = start(app()).await;
+    let (app, requests) = counted_app(Status::default());
+    let (address, app) = start(app).await;
     history(&app).push(&record("k1")).unwrap();
+    let _stopped = stopped_clock();
     let waiting = tokio::spawn(get(address, "/api/v1/kills?after=k1&wait=30s"));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let began = std::time::Instant::now();
+    while requests.load(Ordering::Relaxed) == 0 {
+        assert!(began.elapsed() < PATIENCE, "no request");
+        tokio::task::yield_now().await;
+    }
     assert!(!waiting.is_finished());
     history(&app).push(&record("k2")).unwrap();
-    let answer = timeout(Duration::from_secs(5), waiting).await;
-    assert_eq!(ids(&answer.expect("in time").unwrap()), ["k2"]);
+    assert_eq!(ids(&waiting.await.unwrap()), ["k2"]);
 }
 
 #[tokio::test]
@@ -352,35 +390,37 @@ async fn a_wait_for_nothing_ends_with_an_empty_answer() {
 
 #[tokio::test]
 async fn a_peer_that_goes_away_stops_waiting() {
-    let (address, _) = start(app()).await;
-    let wait = b"GET /api/v1/kills?wait=30s HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    // More in all than may wait at once.
-    for _ in 0..5 {
-        let mut streams = Vec::new();
-        for _ in 0..10 {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(wait).await.unwrap();
-            streams.push(stream);
+    let (address, streams) = with_all_that_may_wait().await;
+    drop(streams);
+    let freed = async {
+        while get(address, "/api/v1/kills?wait=1ms").await.code() != 200 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let answer = get(address, "/api/v1/kills?wait=10ms").await;
-    assert_eq!(answer.code(), 200, "{}", answer.text());
+    };
+    let freed = timeout(PATIENCE, freed).await;
+    assert!(freed.is_ok(), "they still wait");
 }
 
-#[tokio::test]
-async fn more_than_may_wait_are_told_so() {
-    let (address, _) = start(app()).await;
+/// A server at which as many wait as may at once.
+async fn with_all_that_may_wait() -> (SocketAddr, Vec<TcpStream>) {
+    let (app, requests) = counted_app(Status::default());
+    let (address, _) = start(app).await;
     let mut streams = Vec::new();
     for _ in 0..32 {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream
-            .write_all(b"GET /api/v1/kills?wait=30s HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            .write_all(b"GET /api/v1/kills?wait=300s HTTP/1.1\r\nhost: localhost\r\n\r\n")
             .await
             .unwrap();
         streams.push(stream);
     }
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until("wait", &requests, 32).await;
+    (address, streams)
+}
+
+#[tokio::test]
+async fn more_than_may_wait_are_told_so() {
+    let (address, _streams) = with_all_that_may_wait().await;
     let answer = get(address, "/api/v1/kills?wait=30s").await;
     assert_eq!(answer.code(), 503);
     assert_eq!(answer.header("retry-after"), Some("5"));

@@ -1,6 +1,7 @@
 //! The command against a server on loopback.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
@@ -12,10 +13,16 @@ use crate::sinks::fixture;
 use crate::sinks::history::History;
 use crate::sinks::metrics::Metrics;
 
-struct Idle;
+/// Nothing here takes as long on a machine that is alive.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Counts the requests for kills.
+struct Idle(Arc<AtomicUsize>);
 
 impl Probe for Idle {
-    fn refresh(&self) {}
+    fn refresh(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 
     fn status(&self) -> Status {
         Status::default()
@@ -26,6 +33,7 @@ impl Probe for Idle {
 struct Served {
     address: SocketAddr,
     history: Arc<History>,
+    requests: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -33,11 +41,12 @@ async fn start(address: SocketAddr) -> Served {
     let listener = bind(address).await.unwrap();
     let address = listener.local_addr().unwrap();
     let history = Arc::new(History::new(100));
+    let requests = Arc::new(AtomicUsize::new(0));
     let app = App {
         registry: Metrics::new().1,
         api: Api::Kills(Arc::clone(&history)),
         api_access: ApiAccess::Loopback,
-        probe: Box::new(Idle),
+        probe: Box::new(Idle(Arc::clone(&requests))),
     };
     let task = tokio::spawn(async move {
         serve(listener, Arc::new(app)).await;
@@ -45,6 +54,7 @@ async fn start(address: SocketAddr) -> Served {
     Served {
         address,
         history,
+        requests,
         task,
     }
 }
@@ -95,7 +105,7 @@ impl Screen {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let shown = tokio::time::timeout(Duration::from_secs(10), shown).await;
+        let shown = tokio::time::timeout(PATIENCE, shown).await;
         assert!(shown.is_ok(), "{:?} instead of {ids:?}", self.ids());
     }
 }
@@ -201,7 +211,14 @@ async fn following_begins_with_the_first_kill_of_an_empty_history() {
     let follow = args(daemon.address, &["--follow", "--output=json", "--since=1h"]);
     let mut out = screen.clone();
     let following = tokio::spawn(async move { list(&follow, &mut out).await.is_ok() });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // The second request is the one that waits.
+    let waits = async {
+        while daemon.requests.load(Ordering::Relaxed) < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let waits = tokio::time::timeout(PATIENCE, waits).await;
+    assert!(waits.is_ok(), "{:?} requests", daemon.requests);
     let now = Timestamp::now().to_string();
     let record = fixture::from(&json!({"id": "k1", "time": now}));
     daemon.history.push(&record).unwrap();

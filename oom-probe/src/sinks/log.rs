@@ -89,7 +89,7 @@ mod tests {
             let log = Log::new(format, Output::start(writer, Counter::default()).unwrap());
             log.record(&fixture::pod_child()).unwrap();
             log.record(&fixture::pod_child()).unwrap();
-            log.output.finish(Duration::from_secs(5));
+            log.output.finish(Duration::from_secs(60));
             drop(log);
             let lines: Vec<String> = BufReader::new(reader).lines().map(Result::unwrap).collect();
             assert_eq!(lines.len(), 2 * usize::from(first.is_some()), "{lines:?}");

@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     fn piped() -> (io::PipeReader, Output, Counter) {
         let (reader, writer): (_, PipeWriter) = io::pipe().unwrap();
