@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::container::{Container, run_to_end};
-use super::engine::Engine;
+use super::engine::{Engine, PATIENCE};
 use super::mount::Bpffs;
 use super::pod::{self, HostPath, HostPathType, Pod};
 use crate::image::Images;
@@ -25,8 +25,6 @@ pub(super) const NAME: &str = "node-1";
 pub(super) const VICTIM_LIMIT: u64 = 32 << 20;
 /// The hog's user.
 pub(super) const VICTIM_USER: u64 = 65532;
-/// How long a kill may take to be seen on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The machine as a node of its own: its directories are below one of the test's, but for the
 /// cgroups.
