@@ -13,10 +13,10 @@ use crate::world::{Running, World};
 
 /// More than a group takes while it grows slowly, until it is counted.
 pub(super) const LOOSE: u64 = 512 << 20;
-/// How it grows meanwhile: 5 MiB a second.
-pub(super) const SLOWLY: [&str; 4] = ["--step", "256K", "--interval", "50ms"];
-/// What it may take from then on.
-const ROOM: u64 = 1 << 20;
+/// How it grows meanwhile: 20 MiB a second.
+pub(super) const SLOWLY: [&str; 4] = ["--step", "1M", "--interval", "50ms"];
+/// What it may take from then on: the one that grows is the largest by far, and chosen.
+const ROOM: u64 = 16 << 20;
 
 pub(crate) fn of_three(world: &World) -> String {
     group(world, 3, 0)
