@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
+use super::{
     apiserver::{ApiServer, Call},
     node::{AT_MOST, client},
 };

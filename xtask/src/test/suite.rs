@@ -176,7 +176,7 @@ test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
         let mut shown = Vec::new();
         for line in OUTPUT.lines() {
             if reader.read(line, &mut |ended: &Ended| {
-                seconds += ended.seconds.unwrap_or(0.0)
+                seconds += ended.seconds.unwrap_or(0.0);
             }) {
                 shown.push(line);
             }
