@@ -4,6 +4,7 @@ mod liveness;
 mod start;
 
 use std::future::pending;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use jiff::SignedDuration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::{
@@ -34,6 +35,8 @@ const HOLD: Duration = Duration::from_millis(20);
 /// How often is looked whether the pins are still there, at least and at most: kills are not lost
 /// until this process ends. In between, a request of whoever scrapes it makes it look.
 const PINS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(1)];
+/// How long an answer waits for the journal: a thousand times longer than a sound disk takes.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(50);
 /// How long the log may take to write what waits when the daemon ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -133,6 +136,7 @@ async fn read(
     readable: &Readable,
     mut watch: Option<&mut Watch>,
 ) -> anyhow::Error {
+    let mut written = shared.lock().written();
     // What came before the ring was watched.
     let mut more = shared.read();
     let mut held_until = None;
@@ -162,6 +166,7 @@ async fn read(
                 held_until = None;
                 more = shared.read();
             }
+            () = changed(&mut written) => shared.lock().on_written(),
             () = wait_until(due) => shared.lock().tick(Instant::now()),
             event = pods => match event {
                 Some(event) => shared.lock().on_pods(event),
@@ -188,6 +193,17 @@ async fn look_after(pins: Option<Pins>, shared: &Shared) -> Gone {
         }
         // Each timer wakes an idle daemon.
         let _ = timeout(rarely, shared.requested.notified()).await;
+    }
+}
+
+/// The writer of the journal has ended something. It lives as long as the pipeline.
+async fn changed(written: &mut Option<watch::Receiver<u64>>) {
+    let ended = match written {
+        Some(written) => written.changed().await.is_err(),
+        None => true,
+    };
+    if ended {
+        pending().await
     }
 }
 
@@ -258,7 +274,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The daemon as the server sees it.
 struct SharedProbe {
     shared: Arc<Shared>,
-    link: Option<tokio::sync::watch::Receiver<Link>>,
+    link: Option<watch::Receiver<Link>>,
 }
 
 impl SharedProbe {
@@ -275,6 +291,17 @@ impl http::Probe for SharedProbe {
         let synced = self.link().is_synced();
         let pipeline = self.shared.lock();
         pipeline.sinks().metrics.set_kubernetes_synced(synced);
+    }
+
+    fn written(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let unwritten = self.shared.lock().unwritten();
+        Box::pin(async move {
+            if let Some((mut written, number)) = unwritten {
+                let written = written.wait_for(|written| *written >= number);
+                // Where it takes longer the rings keep it for the next daemon.
+                let _ = timeout(WRITTEN_WITHIN, written).await;
+            }
+        })
     }
 
     fn scraped(&self) {

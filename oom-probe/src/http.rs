@@ -14,8 +14,10 @@ mod served;
 mod watched;
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +63,11 @@ pub trait Probe: Send + Sync {
     /// Brings history and metrics up to date: drains the ring, reads what the kernel counts. Called
     /// before each scrape and each read of the API, on the runtime's thread.
     fn refresh(&self);
+
+    /// Waits until a restart would not undo what [`Self::refresh`] brought; never for long.
+    fn written(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(ready(()))
+    }
 
     /// The metrics have been scraped.
     fn scraped(&self) {}

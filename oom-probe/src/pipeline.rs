@@ -6,6 +6,7 @@ mod deferral;
 mod drain;
 mod keep;
 mod recovery;
+mod release;
 mod restore;
 
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ use deferral::Deferral;
 pub use drain::Drained;
 use oom_probe_common::ledger::Count;
 use recovery::Recovery;
+use release::Release;
+use tokio::sync::watch;
 
 /// Records that the reader takes at a time: some milliseconds of work.
 pub const BATCH: usize = 256;
@@ -64,6 +67,10 @@ pub struct Pipeline {
     /// Up to where its ring had been read when each of `killed` was told.
     told_at: Vec<Place>,
     captured: u64,
+    /// Boot time, ns, up to which all records were read.
+    read_until_ns: u64,
+    /// The release of the rings that waits for the journal.
+    releasing: Option<Release>,
     state: Option<State>,
     again: Again,
     deferral: Deferral,
@@ -153,6 +160,8 @@ impl Pipeline {
             killed: Vec::new(),
             told_at: Vec::new(),
             captured: 0,
+            read_until_ns: 0,
+            releasing: None,
             state: None,
             again: Again::default(),
             deferral: Deferral::default(),
@@ -193,7 +202,7 @@ impl Pipeline {
     #[must_use]
     pub fn is_holding(&self) -> bool {
         self.assembler.is_holding()
-            || self.records.kept() > 0
+            || (self.records.unsettled() > 0 && self.releasing.is_none())
             || self.records.unread() > 0
             || self.cluster.has_untold()
     }
@@ -202,18 +211,16 @@ impl Pipeline {
     pub fn tick(&mut self, now: Instant) {
         let records = self.cluster.tick(now);
         self.hand_out(&records);
-        for killed in self.deferral.due(now) {
-            self.count_deferred(killed);
-        }
+        let due = self.deferral.due(now);
+        self.count_deferred(due);
         self.commit(now);
     }
 
     /// The metrics have been scraped.
     pub fn scraped(&mut self) {
         if self.cluster.knows_pods() {
-            for killed in self.deferral.scraped() {
-                self.count_deferred(killed);
-            }
+            let waited = self.deferral.scraped();
+            self.count_deferred(waited);
             self.commit(Instant::now());
         }
     }
@@ -226,6 +233,26 @@ impl Pipeline {
         self.commit(now);
     }
 
+    /// Up to where the journal is written; none without a state.
+    #[must_use]
+    pub fn written(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.state.as_ref()?.written().clone())
+    }
+
+    /// Up to where it is to be written for everything to survive this process, where it is about to
+    /// be: not on a disk that does not take it.
+    #[must_use]
+    pub fn unwritten(&self) -> Option<(watch::Receiver<u64>, u64)> {
+        self.state.as_ref()?.unwritten(Instant::now())
+    }
+
+    /// The journal has come further, or has failed to.
+    pub fn on_written(&mut self) {
+        let now = Instant::now();
+        self.release_on(now);
+        self.commit(now);
+    }
+
     /// Takes what is in the ring. What waits for more to be known is left to the next daemon where
     /// there is a state to leave it in, else it is let go.
     pub fn conclude(&mut self) {
@@ -235,6 +262,7 @@ impl Pipeline {
             let records = self.cluster.conclude(now);
             self.hand_out(&records);
         }
+        self.release_on(now);
         self.cluster.tell(None, now);
     }
 
@@ -247,7 +275,9 @@ impl Pipeline {
     #[must_use]
     pub fn next_tick(&self) -> Option<Instant> {
         let deferred = self.deferral.next();
-        [self.cluster.next_tick(), deferred]
+        let state = self.state.as_ref();
+        let state = state.and_then(|state| state.next_tick(Instant::now()));
+        [self.cluster.next_tick(), deferred, state]
             .into_iter()
             .flatten()
             .min()

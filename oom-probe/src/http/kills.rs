@@ -94,6 +94,7 @@ pub(super) async fn answer(app: &App, history: &History, request: &KillsRequest)
     loop {
         let found = history.select(&request.query);
         if !found.is_empty() || request.wait.is_none() {
+            app.probe.written().await;
             return found;
         }
         match timeout_at(deadline, pushed.changed()).await {

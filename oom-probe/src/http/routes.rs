@@ -51,7 +51,7 @@ pub(super) async fn answer<B>(
     } else {
         match path {
             "/" => reply(StatusCode::OK, HTML, Body::whole(index(&app.api))),
-            "/metrics" => metrics(app, seat, request),
+            "/metrics" => metrics(app, seat, request).await,
             "/healthz" => healthz(&app.probe.status()),
             "/readyz" => readyz(&app.probe.status()),
             _ => match (&app.api, path) {
@@ -112,12 +112,13 @@ fn may_read_api(access: ApiAccess, peer: IpAddr) -> bool {
     }
 }
 
-fn metrics<B>(app: &App, seat: &Seat, request: &Request<B>) -> Response<Body> {
+async fn metrics<B>(app: &App, seat: &Seat, request: &Request<B>) -> Response<Body> {
     let header = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
     let format = negotiate::format(header(ACCEPT));
     let encoding = negotiate::encoding(header(ACCEPT_ENCODING));
     seat.begin_scrape();
     app.probe.refresh();
+    app.probe.written().await;
     let exposition = match exposition::encode(&app.registry, format, encoding) {
         Ok(exposition) => exposition,
         Err(cause) => {

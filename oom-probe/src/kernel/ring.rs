@@ -175,6 +175,12 @@ impl Ring {
         self.released
     }
 
+    /// Bytes that were read and are still needed.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        self.position.wrapping_sub(self.settled)
+    }
+
     /// Bytes that were read and are kept in the ring.
     #[must_use]
     pub fn kept(&self) -> usize {

@@ -14,6 +14,9 @@ use crate::{
     state::entry::Counted,
 };
 
+/// Kills that are committed together, where many become known at once.
+const TOGETHER: usize = 64;
+
 impl Pipeline {
     pub(super) fn kill(&mut self, killed: Killed, place: Place) {
         self.captured += 1;
@@ -31,13 +34,19 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn count_deferred(&mut self, killed: Killed) {
-        let RingState { id, released, .. } = self.records.live().state();
-        let place = Place {
-            ring: id,
-            read: released,
-        };
-        self.count(killed, place);
+    /// Counts the kills that waited for a scrape.
+    pub(super) fn count_deferred(&mut self, waited: Vec<Killed>) {
+        for (number, killed) in waited.into_iter().enumerate() {
+            let RingState { id, released, .. } = self.records.live().state();
+            let place = Place {
+                ring: id,
+                read: released,
+            };
+            self.count(killed, place);
+            if (number + 1).is_multiple_of(TOGETHER) {
+                self.write_down();
+            }
+        }
     }
 
     pub(super) fn count(&mut self, killed: Killed, place: Place) {
@@ -64,13 +73,21 @@ impl Pipeline {
             ring: place.ring,
             read: place.read,
         });
-        self.hand_out(&records);
+        // There are two at most.
+        for record in &records {
+            self.keep_record(record);
+        }
     }
 
-    /// The kill itself is counted when it is seen; this is for what is known of it now.
+    /// The kill itself is counted when it is seen; this is for what is known of it now. Not to be
+    /// called while records of the ring are being taken: what is committed says that all are dealt
+    /// with that were read.
     pub(super) fn hand_out(&mut self, records: &[Record]) {
-        for record in records {
-            self.keep_record(record);
+        for together in records.chunks(TOGETHER) {
+            for record in together {
+                self.keep_record(record);
+            }
+            self.write_down();
         }
     }
 

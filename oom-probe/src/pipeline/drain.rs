@@ -7,7 +7,6 @@ use rustix::time::{ClockId, clock_gettime};
 use super::{Pipeline, Place, again::Turn};
 use crate::{
     kernel::{
-        books::Lapses,
         decode::{Payload, Reject, decode, mark_of_any_version},
         ring::Item,
         takeover::boottime_ns,
@@ -17,6 +16,9 @@ use crate::{
 
 /// The part of the ring, one in so many, that the records of an unfinished event may take.
 const MOST_KEPT: usize = 4;
+
+/// Records that are taken at a time: what follows from so many is some 100 KiB of the journal.
+const STEP: usize = 128;
 
 /// What [`Pipeline::drain`] took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,14 +41,75 @@ impl Drained {
 impl Pipeline {
     /// Takes the records that wait in the ring to their end, but not more than `at_most`: in a
     /// storm there is always one more, and others wait for this thread too. Those that nothing
-    /// depends on any more are released then.
+    /// depends on any more are released once the journal has them.
     pub fn drain(&mut self, at_most: usize) -> Drained {
         self.assembler.set_clock(realtime_minus_boottime());
         let now_ns = boottime_ns();
         self.witness.look(now_ns);
         let mut drained = Drained::default();
-        let mut last_ns = 0;
+        let mut left = at_most;
+        while left > 0 && !drained.all {
+            let step = left.min(STEP);
+            self.take(step, now_ns, &mut drained);
+            left -= step;
+        }
+        if drained.all {
+            self.recover();
+        }
+        self.tell(self.read_until_ns);
+        drained
+    }
+
+    /// Takes some records and does with them all that there is to do, up to the journal: what is
+    /// written together stays small.
+    fn take(&mut self, at_most: usize, now_ns: u64, drained: &mut Drained) {
         let mut unreadable = Vec::new();
+        let last_ns = self.read(at_most, now_ns, drained, &mut unreadable);
+        // What is held waits for a record that may still be in the ring.
+        let now_ns = if drained.all { now_ns } else { last_ns };
+        self.read_until_ns = now_ns;
+        self.assembler.release(now_ns, &mut self.killed);
+        // What an event waits for must not stop the ring.
+        let ring = self.records.live();
+        let too_much = ring.unsettled() > ring.size() / MOST_KEPT;
+        let live = self.records.live().state();
+        let place = Place {
+            ring: live.id,
+            read: live.read,
+        };
+        self.told_at.resize(self.killed.len(), place);
+        if self.assembler.is_settled(now_ns) || too_much {
+            self.settle();
+        }
+        let exiting = self.assembler.counts().exiting;
+        self.sinks
+            .metrics
+            .exiting_marks
+            .inc_by(exiting - self.exiting);
+        self.exiting = exiting;
+        let places = std::mem::take(&mut self.told_at);
+        for (killed, place) in std::mem::take(&mut self.killed).into_iter().zip(places) {
+            if !self.again.is_counted(killed.kill.key) {
+                self.kill(killed, place);
+            }
+        }
+        self.unreadable(&unreadable);
+        self.drops();
+        let now = Instant::now();
+        self.commit(now);
+        self.release(now);
+    }
+
+    /// Feeds the assembler; returns the time of the last record. `unreadable` gets the marks of
+    /// another version.
+    fn read(
+        &mut self,
+        at_most: usize,
+        now_ns: u64,
+        drained: &mut Drained,
+        unreadable: &mut Vec<(u64, Reject)>,
+    ) -> u64 {
+        let mut last_ns = self.read_until_ns;
         for _ in 0..at_most {
             let Some(Item { bytes, ring, read }) = self.records.next() else {
                 drained.all = true;
@@ -103,71 +166,13 @@ impl Pipeline {
                 Err(_) => {}
             }
         }
-        // What is held waits for a record that may still be in the ring.
-        let now_ns = if drained.all { now_ns } else { last_ns };
-        self.assembler.release(now_ns, &mut self.killed);
-        // What an event waits for must not stop the ring.
-        let ring = self.records.live();
-        let too_much = ring.kept() > ring.size() / MOST_KEPT;
-        let live = self.records.live().state();
-        let place = Place {
-            ring: live.id,
-            read: live.read,
-        };
-        self.told_at.resize(self.killed.len(), place);
-        if self.assembler.is_settled(now_ns) || too_much {
-            self.settle();
-        }
-        let exiting = self.assembler.counts().exiting;
-        self.sinks
-            .metrics
-            .exiting_marks
-            .inc_by(exiting - self.exiting);
-        self.exiting = exiting;
-        let places = std::mem::take(&mut self.told_at);
-        for (killed, place) in std::mem::take(&mut self.killed).into_iter().zip(places) {
-            if !self.again.is_counted(killed.kill.key) {
-                self.kill(killed, place);
-            }
-        }
-        self.unreadable(&unreadable);
-        self.drops();
-        self.commit(Instant::now());
-        self.release();
-        if drained.all {
-            self.recover();
-        }
-        self.tell(now_ns);
-        drained
-    }
-
-    /// Nothing that follows depends on what was read so far.
-    fn settle(&mut self) {
-        self.records.settle();
-        self.books.settle(self.assembler.counts());
+        last_ns
     }
 
     /// Tells of the OOM events that were over at that boot time, up to which all records are read.
     fn tell(&mut self, read_until_ns: u64) {
         let under_way = self.assembler.under_way(read_until_ns);
         self.cluster.tell(under_way, Instant::now());
-    }
-
-    /// Lets the kernel write over what nothing depends on any more, and leaves word for the next
-    /// daemon where to go on.
-    fn release(&mut self) {
-        if self.records.kept() == 0 && !self.has_left() {
-            return;
-        }
-        let (misses, dropped_signals) = self.witness.lapses();
-        let lapses = Lapses {
-            dropped_marks: self.dropped_marks,
-            dropped_signals,
-            misses,
-        };
-        let checkpoint = self.books.checkpoint(self.records.settled(), lapses);
-        self.ledger.set_checkpoint(&checkpoint);
-        self.records.release();
     }
 }
 

@@ -63,9 +63,20 @@ impl Pipeline {
         }
     }
 
-    /// Writes down what happened. To be called before anything of it can be seen elsewhere, and
-    /// before the rings release what it came from.
+    /// Has written down what happened. To be called before the rings release what it came from.
     pub(super) fn commit(&mut self, now: Instant) {
+        self.write_down();
+        if let Some(mut state) = self.state.take() {
+            if state.wants_snapshot(now) {
+                state.snapshot(self.snapshot(now, false), now);
+            }
+            self.state = Some(state);
+        }
+    }
+
+    /// As [`Pipeline::commit`] in the middle of something: a snapshot would have all of what the
+    /// journal has yet to tell.
+    pub(super) fn write_down(&mut self) {
         let notes = self.cluster.take_notes();
         let Some(mut state) = self.state.take() else {
             return;
@@ -92,9 +103,6 @@ impl Pipeline {
             self.in_ring.retain(|kill| is_read_again(kill, &node.rings));
             state.add(&Entry::Node(Box::new(node)));
             state.commit();
-        }
-        if state.wants_snapshot(now) {
-            state.snapshot(self.snapshot(now, false), now);
         }
         self.state = Some(state);
     }

@@ -131,7 +131,8 @@ impl Pipeline {
         at: Moment,
         gathered: &mut Gathered,
     ) -> Result<(), Unreadable> {
-        for frame in file.frames() {
+        let mut frames = file.frames()?;
+        while let Some(frame) = frames.next()? {
             for entry in entries(frame)? {
                 self.replay_entry(entry, at, gathered)?;
                 gathered.entries += 1;

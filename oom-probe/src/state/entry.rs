@@ -3,7 +3,10 @@
 //! A snapshot is the shortest journal that leads to the same state: both have the same entries.
 //! Every frame is a JSON list of entries that happened together.
 
-use std::sync::Arc;
+use std::{
+    io::{self, Read},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -245,15 +248,18 @@ pub enum Unreadable {
     /// It does not end where it was meant to.
     #[error("its end is missing")]
     Incomplete,
+    /// The disk does not give it.
+    #[error("it cannot be read: {0}")]
+    Failed(String),
 }
 
 /// Reads the header of a file; with the frames that follow.
 ///
 /// # Errors
 /// It is no file of this version.
-pub fn open(bytes: &[u8]) -> Result<(Header, Frames<'_>), Unreadable> {
-    let mut frames = Frames::new(bytes);
-    let Some(frame) = frames.next() else {
+pub fn open<R: Read>(reader: R) -> Result<(Header, Frames<R>), Unreadable> {
+    let mut frames = Frames::new(reader);
+    let Some(frame) = frames.next()? else {
         return Err(match frames.end() {
             End::Corrupt => Unreadable::Corrupt,
             End::Whole | End::Torn => Unreadable::Incomplete,
@@ -272,6 +278,12 @@ pub fn open(bytes: &[u8]) -> Result<(Header, Frames<'_>), Unreadable> {
     Ok((header, frames))
 }
 
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 /// The entries of a frame.
 ///
 /// # Errors
@@ -287,7 +299,7 @@ pub fn entries(frame: &[u8]) -> Result<Vec<Entry<'_>>, Unreadable> {
 pub fn check(bytes: &[u8]) -> Result<usize, Unreadable> {
     let (_, mut frames) = open(bytes)?;
     let mut count = 0;
-    for frame in frames.by_ref() {
+    while let Some(frame) = frames.next()? {
         for entry in entries(frame)? {
             if let Entry::Record(record) = entry {
                 record.restore().map_err(|_| Unreadable::Corrupt)?;

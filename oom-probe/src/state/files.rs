@@ -11,7 +11,7 @@ mod snapshot;
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, BufReader, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -20,13 +20,11 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{
     entry::{self, Entry, Header, Unreadable, VERSION},
-    frame::{self, End},
+    frame::{self, End, Frames},
     writer::Disk,
 };
 pub use snapshot::Snapshot;
 
-/// A state is some MiB at most; a larger file is none.
-const MAX_FILE: u64 = 64 << 20;
 /// Journals behind one snapshot: the last, and that of a snapshot that was not finished.
 const MAX_JOURNALS: u64 = 2;
 
@@ -50,12 +48,20 @@ pub struct Found {
     pub trouble: Option<Trouble>,
 }
 
-/// A file's content, checked.
+/// A file whose frames were checked. It may be of any size, and is read frame by frame.
 #[derive(Debug)]
 pub struct Stored {
     /// What begins it.
     pub header: Header,
-    bytes: Vec<u8>,
+    file: File,
+}
+
+/// How a file was found to end.
+#[derive(Clone, Copy, Debug)]
+struct Checked {
+    end: End,
+    /// Its last entry says that there is nothing more.
+    is_complete: bool,
 }
 
 /// Why a state could not be read, or not all of it.
@@ -87,10 +93,25 @@ pub enum Trouble {
 
 impl Stored {
     /// Its frames after the header.
-    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
-        let mut frames = frame::Frames::new(&self.bytes);
-        frames.next();
-        frames
+    ///
+    /// # Errors
+    /// The disk does not give it any more.
+    pub fn frames(&self) -> Result<Frames<impl Read>, Unreadable> {
+        let mut file = &self.file;
+        file.rewind()?;
+        let (_, frames) = entry::open(BufReader::new(file))?;
+        Ok(frames)
+    }
+
+    /// Reads it to its end.
+    fn open(file: File) -> Result<(Self, Checked), Unreadable> {
+        let (header, mut frames) = entry::open(BufReader::new(&file))?;
+        let mut is_complete = false;
+        while let Some(frame) = frames.next()? {
+            is_complete = is_end(frame);
+        }
+        let end = frames.end();
+        Ok((Self { header, file }, Checked { end, is_complete }))
     }
 }
 
@@ -125,7 +146,7 @@ impl Files {
         let mut found = Found::default();
         let path = self.path("snapshot");
         match self.stored(&path) {
-            Ok(Some((snapshot, End::Whole))) if is_complete(&snapshot) => {
+            Ok(Some((snapshot, checked))) if checked.is_whole() => {
                 self.generation = snapshot.header.generation;
                 found.files.push(snapshot);
             }
@@ -135,8 +156,8 @@ impl Files {
                 found.trouble = Some(Trouble::Nothing);
                 return found;
             }
-            Ok(Some((_, end))) => {
-                let why = match end {
+            Ok(Some((_, checked))) => {
+                let why = match checked.end {
                     End::Corrupt => Unreadable::Corrupt,
                     End::Whole | End::Torn => Unreadable::Incomplete,
                 };
@@ -151,12 +172,12 @@ impl Files {
         for generation in self.generation..self.generation + MAX_JOURNALS {
             let path = self.journal_path(generation);
             match self.stored(&path) {
-                Ok(Some((journal, end))) => {
+                Ok(Some((journal, checked))) => {
                     self.generation = generation;
                     found.files.push(journal);
                     // A torn end is that of a write that never came to its end: nothing of it was
                     // ever shown.
-                    if end == End::Corrupt {
+                    if checked.end == End::Corrupt {
                         let why = Unreadable::Corrupt;
                         found.trouble = Some(Trouble::Unreadable { path, why });
                         break;
@@ -177,23 +198,19 @@ impl Files {
         found
     }
 
-    fn stored(&self, path: &Path) -> Result<Option<(Stored, End)>, Trouble> {
-        let bytes = match read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+    fn stored(&self, path: &Path) -> Result<Option<(Stored, Checked)>, Trouble> {
+        let path = || path.to_owned();
+        match File::open(path()) {
+            Ok(file) => Stored::open(file).map(Some).map_err(|why| {
+                let path = path();
+                Trouble::Unreadable { path, why }
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => {
-                let path = path.to_owned();
-                return Err(Trouble::Io { path, source });
+                let path = path();
+                Err(Trouble::Io { path, source })
             }
-        };
-        let unreadable = |why| Trouble::Unreadable {
-            path: path.to_owned(),
-            why,
-        };
-        let (header, mut frames) = entry::open(&bytes).map_err(unreadable)?;
-        frames.by_ref().for_each(drop);
-        let end = frames.end();
-        Ok(Some((Stored { header, bytes }, end)))
+        }
     }
 
     /// What cannot be read is kept, once, for whoever wants to know why or goes back to a later
@@ -307,23 +324,17 @@ fn journals(directory: &Path) -> Vec<(u64, PathBuf)> {
         .collect()
 }
 
-fn is_complete(snapshot: &Stored) -> bool {
-    let last = snapshot.frames().last();
-    let entries = last.and_then(|frame| entry::entries(frame).ok());
-    entries.is_some_and(|entries| matches!(entries.last(), Some(Entry::End)))
+impl Checked {
+    fn is_whole(self) -> bool {
+        self.is_complete && self.end == End::Whole
+    }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let mut bytes = Vec::new();
-    let length = file.take(MAX_FILE + 1).read_to_end(&mut bytes)? as u64;
-    if length > MAX_FILE {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "larger than any state",
-        ));
-    }
-    Ok(bytes)
+/// Whether the frame is the one that ends a snapshot.
+fn is_end(frame: &[u8]) -> bool {
+    // Of some bytes, so that no other is taken apart for it.
+    frame.len() < 16
+        && entry::entries(frame).is_ok_and(|entries| matches!(entries.last(), Some(Entry::End)))
 }
 
 fn create(path: &Path) -> io::Result<File> {

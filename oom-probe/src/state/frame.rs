@@ -3,7 +3,7 @@
 //! `<length, 8 hex digits> <CRC-32, 8 hex digits> <JSON>\n`. A line that was torn by a full disk or
 //! a lost machine is told from a whole one, and `less` shows what there is.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 
 use flate2::Crc;
 
@@ -25,11 +25,12 @@ pub enum End {
     Corrupt,
 }
 
-/// The frames of a file, up to the first that is not as it was written.
-#[derive(Clone, Copy, Debug)]
-pub struct Frames<'a> {
-    rest: &'a [u8],
-    end: End,
+/// The frames of a file, up to the first that is not as it was written. One is held at a time.
+#[derive(Debug)]
+pub struct Frames<R> {
+    reader: R,
+    payload: Vec<u8>,
+    end: Option<End>,
 }
 
 /// Appends a frame.
@@ -41,63 +42,76 @@ pub fn push(frames: &mut Vec<u8>, payload: &[u8]) {
     frames.push(b'\n');
 }
 
-impl<'a> Frames<'a> {
-    /// The frames of these bytes.
-    #[must_use]
-    pub fn new(bytes: &'a [u8]) -> Self {
+impl<R: Read> Frames<R> {
+    /// The frames that are read from there.
+    pub fn new(reader: R) -> Self {
         Self {
-            rest: bytes,
-            end: End::Whole,
+            reader,
+            payload: Vec::new(),
+            end: None,
         }
+    }
+
+    /// The next frame.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the frame borrows from this, and reading may fail"
+    )]
+    pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        if self.end.is_none() {
+            self.end = self.read()?;
+        }
+        Ok(self.end.is_none().then_some(&*self.payload))
     }
 
     /// Why there are no more; to be asked after the last.
     #[must_use]
     pub fn end(&self) -> End {
-        self.end
+        self.end.unwrap_or(End::Whole)
+    }
+
+    /// Reads a frame, unless there is a reason why there is none.
+    fn read(&mut self) -> io::Result<Option<End>> {
+        let mut head = [0; HEAD];
+        match fill(&mut self.reader, &mut head)? {
+            0 => return Ok(Some(End::Whole)),
+            HEAD => {}
+            _ => return Ok(Some(End::Torn)),
+        }
+        let (length, sum) = head.split_at(DIGITS + 1);
+        let (Some(length), Some(sum)) = (number(length), number(sum)) else {
+            return Ok(Some(End::Corrupt));
+        };
+        if length as usize > MAX_FRAME {
+            return Ok(Some(End::Corrupt));
+        }
+        self.payload.clear();
+        // It grows with what is there: the length may be wrong.
+        let mut line = (&mut self.reader).take(u64::from(length) + 1);
+        line.read_to_end(&mut self.payload)?;
+        if self.payload.len() <= length as usize {
+            return Ok(Some(End::Torn));
+        }
+        let is_right = self.payload.pop() == Some(b'\n') && checksum(&self.payload) == sum;
+        Ok((!is_right).then_some(End::Corrupt))
     }
 }
 
-impl<'a> Iterator for Frames<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        match first(self.rest) {
-            Ok((payload, rest)) => {
-                self.rest = rest;
-                Some(payload)
-            }
-            Err(end) => {
-                self.rest = &[];
-                self.end = end;
-                None
-            }
+/// Reads as many bytes as there is room for; fewer at the end of the file.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
-}
-
-/// The first frame and what follows it.
-fn first(bytes: &[u8]) -> Result<(&[u8], &[u8]), End> {
-    let (head, rest) = bytes.split_at_checked(HEAD).ok_or(End::Torn)?;
-    let length = number(&head[..=DIGITS]).ok_or(End::Corrupt)?;
-    let sum = number(&head[DIGITS + 1..]).ok_or(End::Corrupt)?;
-    let length = usize::try_from(length).map_err(|_| End::Corrupt)?;
-    if length > MAX_FRAME {
-        return Err(End::Corrupt);
-    }
-    let (payload, rest) = rest.split_at_checked(length).ok_or(End::Torn)?;
-    let rest = match rest.split_first() {
-        Some((b'\n', rest)) => rest,
-        Some(_) => return Err(End::Corrupt),
-        None => return Err(End::Torn),
-    };
-    if checksum(payload) != sum {
-        return Err(End::Corrupt);
-    }
-    Ok((payload, rest))
+    Ok(filled)
 }
 
 /// Exactly eight lower-case hex digits and a space.
@@ -135,9 +149,12 @@ mod tests {
         bytes
     }
 
-    fn read(bytes: &[u8]) -> (Vec<&[u8]>, End) {
+    fn read(bytes: &[u8]) -> (Vec<Vec<u8>>, End) {
         let mut frames = Frames::new(bytes);
-        let read = frames.by_ref().collect();
+        let mut read = Vec::new();
+        while let Some(frame) = frames.next().unwrap() {
+            read.push(frame.to_vec());
+        }
         (read, frames.end())
     }
 
@@ -184,13 +201,13 @@ mod tests {
         #[test]
         fn any_bytes_end_somehow(bytes: Vec<u8>) {
             let (frames, _) = read(&bytes);
-            prop_assert!(frames.iter().map(|frame| frame.len()).sum::<usize>() <= bytes.len());
+            prop_assert!(frames.iter().map(Vec::len).sum::<usize>() <= bytes.len());
         }
 
         #[test]
         fn what_was_written_is_read(payloads: Vec<Vec<u8>>) {
-            let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
-            let bytes = written(&payloads);
+            let slices: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+            let bytes = written(&slices);
             prop_assert_eq!(read(&bytes), (payloads, End::Whole));
         }
     }

@@ -1,21 +1,22 @@
 //! What survives a restart, under `--state-dir`: a snapshot, and a journal of what came after it.
 //!
-//! Every ring item's consequences are appended to the journal, as one frame and by one write(2),
-//! before the item is released and before anybody can see a counter that has grown. Nothing is
-//! synced to the disk for that: a daemon that is killed leaves its writes in the page cache, and
-//! with the machine the ring is lost too. When the journal has grown as long as the snapshot (and
-//! `SNAPSHOT_FROM` at least), not more than once a second, and at exit, a new snapshot takes its
-//! place. So what is written stays within a small multiple of what happens, and a quiet node writes
-//! nothing.
+//! Every ring item's consequences are appended to the journal, before the rings release the item.
+//! Nothing is synced to the disk for that: a daemon that is killed leaves its writes in the page
+//! cache, and with the machine the ring is lost too. When the journal has grown as long as the
+//! snapshot (and `SNAPSHOT_FROM` at least), not more than once a second, and at exit, a new snapshot
+//! takes its place. So what is written stays within a small multiple of what happens, and a quiet
+//! node writes nothing.
 //!
 //! At the start entries are replayed through the same modules that made them: see
 //! `pipeline/restore.rs`. Writing is a thread's own business (`writer.rs`), so that no disk holds up
-//! the ring for more than a moment.
+//! anything: whatever is handed over has a number, and [`State::written`] says which are written.
 
 pub mod entry;
 pub mod files;
 pub mod frame;
 pub mod readings;
+#[cfg(test)]
+mod tests;
 pub mod whole;
 pub mod writer;
 
@@ -28,7 +29,8 @@ use std::{
 
 use entry::Entry;
 use files::{Files, Found, Snapshot};
-use writer::{Health, PATIENCE, Writer};
+use tokio::sync::watch;
+use writer::{Disk, Health, Writer};
 
 /// The default of `--state-dir`.
 pub const STATE_DIR: &str = "/var/lib/oom-probe";
@@ -42,16 +44,24 @@ const RETRY: Duration = Duration::from_secs(10);
 const LOCKED: Duration = Duration::from_secs(2);
 /// How long the first snapshot and the last may take.
 const EXIT: Duration = Duration::from_secs(2);
+/// A frame that is as long as this takes no more entries: far more than what is read at once makes,
+/// and far less than what can be read again.
+const FULL_FRAME: usize = frame::MAX_FRAME / 4;
 
 /// The state of this daemon, as far as its one loop is concerned.
 pub struct State {
     directory: PathBuf,
     writer: Writer,
-    /// Entries that belong into one frame.
+    written: watch::Receiver<u64>,
+    /// Entries of the frame that is not full yet.
     batch: Vec<u8>,
-    frame: Vec<u8>,
+    /// Those that are.
+    frames: Vec<u8>,
+    /// Number of what was handed to the writer last.
+    handed: u64,
     /// Bytes in the journal since the last snapshot.
     journal_len: u64,
+    snapshot: u64,
     snapshot_at: Instant,
     told: Health,
 }
@@ -77,19 +87,27 @@ impl State {
             }
         };
         let found = files.read();
-        let state = Self {
-            directory: directory.to_owned(),
-            writer: Writer::start(files, PATIENCE).map_err(named)?,
-            batch: Vec::new(),
-            frame: Vec::new(),
-            journal_len: 0,
-            snapshot_at: now,
-            told: Health::Good,
-        };
+        let state = Self::start(directory, files, now).map_err(named)?;
         Ok((state, found))
     }
 
-    /// Adds an entry to the frame that the next [`State::commit`] writes.
+    fn start(directory: &Path, disk: impl Disk, now: Instant) -> io::Result<Self> {
+        let writer = Writer::start(disk)?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            written: writer.written(),
+            writer,
+            batch: Vec::new(),
+            frames: Vec::new(),
+            handed: 0,
+            journal_len: 0,
+            snapshot: 0,
+            snapshot_at: now,
+            told: Health::Good,
+        })
+    }
+
+    /// Adds an entry to what the next [`State::commit`] writes.
     pub fn add(&mut self, entry: &Entry<'_>) {
         self.batch
             .push(if self.batch.is_empty() { b'[' } else { b',' });
@@ -98,60 +116,106 @@ impl State {
             self.batch.truncate(length - 1);
             tracing::error!("an entry of the state cannot be written as JSON: {error}");
         }
+        if self.batch.len() >= FULL_FRAME {
+            self.end_frame();
+        }
     }
 
     /// Whether entries wait for [`State::commit`].
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        !self.batch.is_empty()
+        !self.batch.is_empty() || !self.frames.is_empty()
     }
 
-    /// Writes the entries that were added, as one frame.
+    /// Has the entries written that were added: as one frame, so that all of them are there or none.
+    /// What cannot be one frame is several.
     pub fn commit(&mut self) {
-        if self.batch.is_empty() {
-            return;
+        self.end_frame();
+        if !self.frames.is_empty() {
+            let frames = std::mem::take(&mut self.frames);
+            self.journal_len += frames.len() as u64;
+            self.handed = self.writer.append(frames);
         }
-        self.batch.push(b']');
-        self.frame.clear();
-        frame::push(&mut self.frame, &self.batch);
-        self.batch.clear();
-        self.journal_len += self.frame.len() as u64;
-        self.writer.append(self.frame.clone());
+    }
+
+    fn end_frame(&mut self) {
+        if !self.batch.is_empty() {
+            self.batch.push(b']');
+            frame::push(&mut self.frames, &self.batch);
+            self.batch.clear();
+        }
+    }
+
+    /// Number of the last commit or snapshot.
+    #[must_use]
+    pub fn handed(&self) -> u64 {
+        self.handed
+    }
+
+    /// Up to which number everything is in the files. It changes with whatever the writer ends.
+    #[must_use]
+    pub fn written(&self) -> &watch::Receiver<u64> {
+        &self.written
+    }
+
+    /// The same, and the number of the last commit, where that is about to be written.
+    #[must_use]
+    pub fn unwritten(&self, now: Instant) -> Option<(watch::Receiver<u64>, u64)> {
+        let is_coming =
+            *self.written.borrow() < self.handed && self.writer.health(now) == Health::Good;
+        is_coming.then(|| (self.written.clone(), self.handed))
     }
 
     /// Whether it is time for a snapshot; says what there is to say about how writing goes.
     pub fn wants_snapshot(&mut self, now: Instant) -> bool {
-        let health = self.writer.health();
+        let health = self.writer.health(now);
         self.tell(&health);
-        let since = now.saturating_duration_since(self.snapshot_at);
-        match health {
-            Health::Failed(_) => since >= RETRY,
-            Health::Slow => false,
-            Health::Good => {
-                let enough = self.writer.snapshot_len().max(SNAPSHOT_FROM);
-                self.journal_len >= enough && since >= SNAPSHOT_EVERY
+        let is_written = *self.written.borrow() >= self.snapshot;
+        let enough = self.writer.snapshot_len().max(SNAPSHOT_FROM);
+        let is_time = now >= self.snapshot_at + Self::pause(&health);
+        is_time
+            && match health {
+                Health::Good => is_written && self.journal_len >= enough,
+                Health::Slow | Health::Failed(_) => self.has_gap(),
             }
+    }
+
+    /// When there is something to be tried again, though nothing happens.
+    #[must_use]
+    pub fn next_tick(&self, now: Instant) -> Option<Instant> {
+        let pause = Self::pause(&self.writer.health(now));
+        self.has_gap().then(|| self.snapshot_at + pause)
+    }
+
+    /// Whether something is missing in the files, and nothing on its way to them.
+    fn has_gap(&self) -> bool {
+        self.writer.is_idle() && *self.written.borrow() < self.handed
+    }
+
+    fn pause(health: &Health) -> Duration {
+        match health {
+            Health::Good | Health::Slow => SNAPSHOT_EVERY,
+            Health::Failed(_) => RETRY,
         }
     }
 
-    /// Writes a snapshot, in its own time. It has what was added and not committed.
+    /// Has a snapshot written. It has what was added and not committed.
     pub fn snapshot(&mut self, snapshot: Snapshot, now: Instant) {
-        self.take(snapshot, now, Duration::ZERO);
+        self.batch.clear();
+        self.frames.clear();
+        self.journal_len = 0;
+        self.snapshot_at = now;
+        self.handed = self.writer.snapshot(snapshot);
+        self.snapshot = self.handed;
     }
 
     /// Writes a snapshot, and says whether it is written.
     pub fn snapshot_now(&mut self, snapshot: Snapshot, now: Instant) -> bool {
-        self.take(snapshot, now, EXIT);
-        let health = self.writer.health();
+        self.snapshot(snapshot, now);
+        let is_written = self.writer.wait(self.handed, EXIT);
+        let health = self.writer.health(Instant::now());
         self.tell(&health);
-        health == Health::Good
-    }
-
-    fn take(&mut self, snapshot: Snapshot, now: Instant, within: Duration) {
-        self.batch.clear();
-        self.journal_len = 0;
-        self.snapshot_at = now;
-        self.writer.snapshot(snapshot, within);
+        is_written
     }
 
     /// Each change once.
@@ -169,7 +233,8 @@ impl State {
                  written again"
             ),
             (Health::Slow, _) => tracing::warn!(
-                "the disk under {directory} is slow: kills go on without waiting for it"
+                "the disk under {directory} is slow: kills that it has not taken stay in the ring, as \
+                 long as there is room"
             ),
             (Health::Good, _) => tracing::info!("the state is written again: {directory}"),
         }

@@ -1,9 +1,15 @@
 //! The thread that writes, so that a slow disk holds nothing up but itself.
 //!
-//! An append is handed over and waited for, since a ring item may be released only once its kill is
-//! in the file. On a sound node that takes some ten microseconds: write(2) copies into the page
-//! cache and no more. If it takes longer than [`PATIENCE`], the disk is slow or hangs, and until the
-//! thread has caught up nobody waits for it any more; what it is handed meanwhile is bounded.
+//! Everything that is handed over gets a number, and [`Writer::written`] says up to which number
+//! all of it is in the files. Nobody waits for that who has other work: the rings keep what is not
+//! written yet, see `pipeline/release.rs`.
+//!
+//! | the files | appends | until |
+//! |---|---|---|
+//! | have everything | are queued, in order | a write fails, or more than [`MAX_QUEUED`] bytes wait |
+//! | have a gap | are dropped: nothing behind it could be read | a snapshot is handed over, which has everything |
+//!
+//! What waits is bounded in bytes, but for a single write that nothing waits before.
 
 use std::{
     collections::VecDeque,
@@ -13,20 +19,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::watch;
+
 use super::files::Snapshot;
 
-/// How long the ring waits for the disk.
-pub const PATIENCE: Duration = Duration::from_millis(50);
-/// Bytes that may wait for a slow disk; several hundred kills.
-const MAX_QUEUED: usize = 1 << 20;
+/// A disk that takes longer for a write is slow.
+const SLOW: Duration = Duration::from_secs(1);
+/// Bytes that may wait for a slow disk; some thousand kills.
+pub(super) const MAX_QUEUED: usize = 4 << 20;
 /// The thread copies and compares; it recurses nowhere.
 const STACK: usize = 256 * 1024;
-
-/// What the thread is asked to do.
-enum Task {
-    Append(Vec<u8>),
-    Snapshot(Box<Snapshot>),
-}
 
 /// Where it is written to.
 pub trait Disk: Send + 'static {
@@ -46,40 +48,60 @@ pub trait Disk: Send + 'static {
 /// How writing goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
-    /// Everything that was handed over is in the files.
+    /// Everything that was handed over is in the files, or will be in a moment.
     #[default]
     Good,
-    /// The thread is behind.
+    /// The disk is behind.
     Slow,
     /// Something is missing in the files; a snapshot may mend that.
     Failed(String),
-}
-
-#[derive(Default)]
-struct Queue {
-    tasks: VecDeque<Task>,
-    bytes: usize,
-    handed: u64,
-    done: u64,
-    behind: bool,
-    failed: Option<String>,
-    /// Length of the last snapshot.
-    snapshot_len: u64,
-    stopped: bool,
-}
-
-#[derive(Default)]
-struct Shared {
-    queue: Mutex<Queue>,
-    handed: Condvar,
-    done: Condvar,
 }
 
 /// The thread, from the outside.
 pub struct Writer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    patience: Duration,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    handed: Condvar,
+    /// The thread has ended a task: up to which number everything is written.
+    written: watch::Sender<u64>,
+    ended: Condvar,
+}
+
+struct Queue {
+    tasks: VecDeque<(u64, Task)>,
+    /// Of the appends among them.
+    bytes: usize,
+    /// Number of the last that was handed over.
+    handed: u64,
+    at_work: bool,
+    /// When the thread last began or ended a task.
+    moved: Instant,
+    /// Something up to that number is missing in the files.
+    gap: Option<(u64, Gap)>,
+    /// Number of the last snapshot that was handed over.
+    snapshot: u64,
+    /// Length of the last one that was written.
+    snapshot_len: u64,
+    stopped: bool,
+}
+
+/// What is asked of the thread.
+enum Task {
+    Append(Vec<u8>),
+    Snapshot(Box<Snapshot>),
+}
+
+/// Why something that was handed over will not be written as it is.
+#[derive(Clone, Debug)]
+enum Gap {
+    /// Too much waited already.
+    Overrun,
+    /// The disk did not take it.
+    Failed(String),
 }
 
 impl Writer {
@@ -87,8 +109,13 @@ impl Writer {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub fn start(disk: impl Disk, patience: Duration) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
+    pub fn start(disk: impl Disk) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue::new()),
+            handed: Condvar::new(),
+            written: watch::Sender::new(0),
+            ended: Condvar::new(),
+        });
         let thread = {
             let shared = Arc::clone(&shared);
             thread::Builder::new()
@@ -99,76 +126,84 @@ impl Writer {
         Ok(Self {
             shared,
             thread: Some(thread),
-            patience,
         })
     }
 
-    /// Appends frames to the journal, and waits until they are there or patience is over.
-    pub fn append(&self, frames: Vec<u8>) {
+    /// Has frames appended to the journal; returns their number.
+    pub fn append(&self, frames: Vec<u8>) -> u64 {
         let mut queue = self.shared.lock();
-        if queue.failed.is_some() {
-            // There is a gap before them: nobody could read what comes after.
-            return;
+        let number = queue.number();
+        let has_gap = queue
+            .gap
+            .as_ref()
+            .is_some_and(|(at, _)| *at > queue.snapshot);
+        if has_gap {
+            return number;
         }
-        if queue.bytes + frames.len() > MAX_QUEUED {
-            queue.failed = Some("the disk does not take what is to be written".to_owned());
-            return;
+        if !queue.tasks.is_empty() && queue.bytes + frames.len() > MAX_QUEUED {
+            queue.gap = Some((number, Gap::Overrun));
+        } else {
+            queue.bytes += frames.len();
+            queue.push(number, Task::Append(frames));
+            self.shared.handed.notify_one();
         }
-        queue.bytes += frames.len();
-        self.hand_over(queue, Task::Append(frames), self.patience);
+        number
     }
 
-    /// Writes a snapshot; the journal begins anew with what is appended from now on. Waits for that
-    /// long.
-    pub fn snapshot(&self, snapshot: Snapshot, within: Duration) {
+    /// Has a snapshot written; the journal begins anew with what is appended from now on. Returns
+    /// its number.
+    pub fn snapshot(&self, snapshot: Snapshot) -> u64 {
         let mut queue = self.shared.lock();
+        let number = queue.number();
         // It has everything that waits to be appended.
-        queue.tasks.clear();
-        queue.bytes = 0;
-        queue.handed = queue.done + u64::from(queue.behind_one());
-        queue.failed = None;
-        self.hand_over(queue, Task::Snapshot(Box::new(snapshot)), within);
+        queue.clear();
+        queue.snapshot = number;
+        queue.push(number, Task::Snapshot(Box::new(snapshot)));
+        self.shared.handed.notify_one();
+        number
+    }
+
+    /// Up to which number everything is in the files: changes with each task that ends, and is seen
+    /// to change by one that fails, too.
+    #[must_use]
+    pub fn written(&self) -> watch::Receiver<u64> {
+        self.shared.written.subscribe()
+    }
+
+    /// Waits that long for everything up to that number; whether it is in the files.
+    #[must_use]
+    pub fn wait(&self, number: u64, within: Duration) -> bool {
+        let is_written = || *self.shared.written.borrow() >= number;
+        let queue = self.shared.lock();
+        let busy = |queue: &mut Queue| !is_written() && !queue.is_idle();
+        // Poisoned or not: nothing in there is left half changed.
+        drop(self.shared.ended.wait_timeout_while(queue, within, busy));
+        is_written()
     }
 
     /// How writing goes.
     #[must_use]
-    pub fn health(&self) -> Health {
+    pub fn health(&self, now: Instant) -> Health {
         let queue = self.shared.lock();
-        match &queue.failed {
-            Some(why) => Health::Failed(why.clone()),
-            None if queue.behind => Health::Slow,
+        let waits = now.saturating_duration_since(queue.moved) >= SLOW;
+        match &queue.gap {
+            Some((_, Gap::Failed(why))) => Health::Failed(why.clone()),
+            Some((_, Gap::Overrun)) => Health::Slow,
+            None if waits && !queue.is_idle() => Health::Slow,
             None => Health::Good,
         }
+    }
+
+    /// Whether the thread has nothing to do: one that hangs is given no more.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.shared.lock().is_idle()
     }
 
     /// Length of the last snapshot that was written.
     #[must_use]
     pub fn snapshot_len(&self) -> u64 {
         self.shared.lock().snapshot_len
-    }
-
-    fn hand_over(&self, mut queue: MutexGuard<'_, Queue>, task: Task, patience: Duration) {
-        queue.tasks.push_back(task);
-        queue.handed += 1;
-        let mine = queue.handed;
-        self.shared.handed.notify_one();
-        if queue.behind && patience <= self.patience {
-            return;
-        }
-        let deadline = Instant::now() + patience;
-        while queue.done < mine {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                queue.behind = true;
-                return;
-            }
-            queue = self
-                .shared
-                .done
-                .wait_timeout(queue, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
     }
 }
 
@@ -177,7 +212,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let mut queue = self.shared.lock();
         queue.stopped = true;
-        let idle = queue.done == queue.handed;
+        let idle = queue.is_idle();
         drop(queue);
         self.shared.handed.notify_one();
         if idle && let Some(thread) = self.thread.take() {
@@ -188,9 +223,66 @@ impl Drop for Writer {
 }
 
 impl Queue {
-    /// Whether the thread is at work on a task that is no longer in the queue.
-    fn behind_one(&self) -> bool {
-        self.handed - self.done > self.tasks.len() as u64
+    fn new() -> Self {
+        Self {
+            tasks: VecDeque::new(),
+            bytes: 0,
+            handed: 0,
+            at_work: false,
+            moved: Instant::now(),
+            gap: None,
+            snapshot: 0,
+            snapshot_len: 0,
+            stopped: false,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        !self.at_work && self.tasks.is_empty()
+    }
+
+    /// The next number.
+    fn number(&mut self) -> u64 {
+        self.handed += 1;
+        self.handed
+    }
+
+    fn push(&mut self, number: u64, task: Task) {
+        if self.is_idle() {
+            self.moved = Instant::now();
+        }
+        self.tasks.push_back((number, task));
+    }
+
+    fn clear(&mut self) {
+        self.tasks.clear();
+        self.bytes = 0;
+    }
+
+    fn take(&mut self) -> Option<(u64, Task)> {
+        let (number, task) = self.tasks.pop_front()?;
+        if let Task::Append(frames) = &task {
+            self.bytes = self.bytes.saturating_sub(frames.len());
+        }
+        self.at_work = true;
+        self.moved = Instant::now();
+        Some((number, task))
+    }
+
+    /// A snapshot is written.
+    fn mended(&mut self, number: u64, length: u64) {
+        self.snapshot_len = length;
+        self.gap.take_if(|(at, _)| *at < number);
+    }
+
+    /// A task has failed: what waits to be appended cannot be read behind the gap, unless there is a
+    /// snapshot before it.
+    fn failed(&mut self, why: String) {
+        if !matches!(self.tasks.front(), Some((_, Task::Snapshot(_)))) {
+            self.clear();
+            self.gap = Some((self.handed, Gap::Failed(why)));
+            self.snapshot = 0;
+        }
     }
 }
 
@@ -202,194 +294,35 @@ impl Shared {
     fn run(&self, mut disk: impl Disk) {
         let mut queue = self.lock();
         loop {
-            let Some(task) = queue.tasks.pop_front() else {
+            let Some((number, task)) = queue.take() else {
                 if queue.stopped {
                     return;
                 }
-                queue = self
-                    .handed
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner);
+                let waiting = self.handed.wait(queue);
+                queue = waiting.unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            if let Task::Append(frames) = &task {
-                queue.bytes = queue.bytes.saturating_sub(frames.len());
-            }
-            let skipped = queue.failed.is_some() && matches!(task, Task::Append(_));
             drop(queue);
             let result = match task {
-                _ if skipped => Ok(None),
                 Task::Append(frames) => disk.append(&frames).map(|()| None),
                 Task::Snapshot(mut snapshot) => disk.snapshot(&mut snapshot).map(Some),
             };
             queue = self.lock();
-            match result {
-                Ok(None) => {}
-                Ok(Some(length)) => queue.snapshot_len = length,
-                Err(error) => queue.failed = Some(error.to_string()),
-            }
-            queue.done += 1;
-            if queue.done == queue.handed {
-                queue.behind = false;
-            }
-            self.done.notify_one();
+            queue.at_work = false;
+            queue.moved = Instant::now();
+            self.written.send_modify(|written| match result {
+                Ok(length) => {
+                    *written = number;
+                    if let Some(length) = length {
+                        queue.mended(number, length);
+                    }
+                }
+                Err(error) => queue.failed(error.to_string()),
+            });
+            self.ended.notify_all();
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
-
-    use super::*;
-
-    /// Takes each write when it is told to, and tells that it has one and what it took.
-    struct Gated {
-        began: Sender<()>,
-        gate: Receiver<io::Result<()>>,
-        took: Sender<String>,
-    }
-
-    impl Gated {
-        fn take(&mut self, what: String) -> io::Result<()> {
-            let _ = self.began.send(());
-            let result = self.gate.recv().unwrap_or(Ok(()));
-            // Nobody may listen any more.
-            let _ = self.took.send(what);
-            result
-        }
-    }
-
-    impl Disk for Gated {
-        fn append(&mut self, frames: &[u8]) -> io::Result<()> {
-            self.take(String::from_utf8_lossy(frames).into_owned())
-        }
-
-        fn snapshot(&mut self, snapshot: &mut Snapshot) -> io::Result<u64> {
-            let length = snapshot.frames.len() as u64;
-            self.take(format!("snapshot of {length}")).map(|()| length)
-        }
-    }
-
-    struct Test {
-        writer: Writer,
-        began: Receiver<()>,
-        gate: Sender<io::Result<()>>,
-        took: Receiver<String>,
-    }
-
-    const SHORT: Duration = Duration::from_millis(20);
-    const LONG: Duration = Duration::from_secs(60);
-
-    fn start(patience: Duration) -> Test {
-        let (gate, gated) = channel();
-        let (tell, took) = channel();
-        let (begin, began) = channel();
-        let disk = Gated {
-            began: begin,
-            gate: gated,
-            took: tell,
-        };
-        Test {
-            writer: Writer::start(disk, patience).unwrap(),
-            began,
-            gate,
-            took,
-        }
-    }
-
-    fn snapshot(length: usize) -> Snapshot {
-        Snapshot {
-            frames: vec![b'x'; length],
-            pods: Vec::new(),
-            gone: Vec::new(),
-            history: Vec::new(),
-            readings: None,
-            sync: false,
-        }
-    }
-
-    #[test]
-    fn an_append_is_there_when_it_returns() {
-        let test = start(LONG);
-        test.gate.send(Ok(())).unwrap();
-        test.writer.append(b"a".to_vec());
-        assert_eq!(test.took.try_recv().unwrap(), "a");
-        assert_eq!(test.writer.health(), Health::Good);
-    }
-
-    #[test]
-    fn a_disk_that_hangs_is_waited_for_once_and_gets_everything_when_it_comes_back() {
-        let patience = Duration::from_secs(1);
-        let test = start(patience);
-        test.writer.append(b"a".to_vec());
-        assert_eq!(test.writer.health(), Health::Slow);
-        let began = Instant::now();
-        for _ in 0..100 {
-            test.writer.append(b"b".to_vec());
-        }
-        let took = began.elapsed();
-        assert!(took < 60 * patience, "each of them waits: {took:?}");
-        for _ in 0..101 {
-            test.gate.send(Ok(())).unwrap();
-        }
-        let took: Vec<_> = (0..101)
-            .map(|_| test.took.recv_timeout(LONG).unwrap())
-            .collect();
-        assert_eq!((took[0].as_str(), took[100].as_str()), ("a", "b"));
-    }
-
-    #[test]
-    fn what_waits_for_a_slow_disk_is_bounded() {
-        let test = start(SHORT);
-        let quarter = || vec![b'a'; MAX_QUEUED / 4];
-        test.writer.append(quarter());
-        // The first is on its way, four more fit.
-        test.began.recv_timeout(LONG).unwrap();
-        for _ in 0..4 {
-            test.writer.append(quarter());
-        }
-        assert_eq!(test.writer.health(), Health::Slow);
-        test.writer.append(b"b".to_vec());
-        assert!(matches!(test.writer.health(), Health::Failed(_)));
-    }
-
-    #[test]
-    fn nothing_is_appended_behind_a_gap_and_a_snapshot_mends_it() {
-        let test = start(LONG);
-        test.gate
-            .send(Err(io::Error::other("No space left on device")))
-            .unwrap();
-        test.writer.append(b"a".to_vec());
-        assert_eq!(
-            test.writer.health(),
-            Health::Failed("No space left on device".to_owned())
-        );
-        test.writer.append(b"b".to_vec());
-        test.gate.send(Ok(())).unwrap();
-        test.writer.snapshot(snapshot(3), LONG);
-        assert_eq!(test.writer.health(), Health::Good);
-        assert_eq!(test.writer.snapshot_len(), 3);
-        let took: Vec<_> = test.took.try_iter().collect();
-        assert_eq!(took, ["a", "snapshot of 3"]);
-    }
-
-    #[test]
-    fn a_snapshot_makes_what_waits_superfluous() {
-        let test = start(SHORT);
-        test.writer.append(b"a".to_vec());
-        test.began.recv_timeout(LONG).unwrap();
-        for frame in ["b", "c"] {
-            test.writer.append(frame.into());
-        }
-        test.writer.snapshot(snapshot(1), SHORT);
-        test.writer.append(b"d".to_vec());
-        for _ in 0..3 {
-            test.gate.send(Ok(())).unwrap();
-        }
-        let took: Vec<_> = (0..3)
-            .map(|_| test.took.recv_timeout(LONG).unwrap())
-            .collect();
-        assert_eq!(took, ["a", "snapshot of 1", "d"]);
-    }
-}
+mod tests;

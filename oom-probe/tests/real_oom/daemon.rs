@@ -96,7 +96,7 @@ impl Daemon {
         }
         let mut child = command
             .args(["--listen", address])
-            .args(["--history", "5000"])
+            .args(["--history", "6000"])
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(create(&log)?)
@@ -194,6 +194,11 @@ impl Daemon {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
             .collect()
+    }
+
+    /// How much it wrote on standard output so far.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        fs::metadata(&self.output).map_or(0, |written| written.len())
     }
 
     /// Kills it as nobody can prepare for; what it has written is left.

@@ -114,6 +114,10 @@ pub(crate) const DAEMON: &[Scenario] = &[
     any("pins: killed for ten kills", pins::outage::killed),
     any("pins: stopped for ten kills", pins::outage::stopped),
     any("pins: ten restarts in a storm", pins::outage::ten_restarts),
+    once(
+        "pins: killed while draining",
+        pins::draining::killed_while_draining,
+    ),
     once("pins: another build", pins::upgrade::another_build),
     once(
         "pins: another record version",

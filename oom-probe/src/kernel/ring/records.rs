@@ -83,10 +83,16 @@ impl Records {
         !self.left.is_empty()
     }
 
-    /// Bytes that were read and are kept in the rings.
+    /// Bytes that were read and are still needed.
     #[must_use]
-    pub fn kept(&self) -> usize {
-        self.left.iter().map(Ring::kept).sum::<usize>() + self.live.kept()
+    pub fn unsettled(&self) -> usize {
+        self.left.iter().map(Ring::unsettled).sum::<usize>() + self.live.unsettled()
+    }
+
+    /// Whether the next [`Records::release`] makes room, or has done with a ring.
+    #[must_use]
+    pub fn has_settled(&self) -> bool {
+        self.has_left() || self.live.settled() != self.live.released()
     }
 
     /// The ring that is written to.

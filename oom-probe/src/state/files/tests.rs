@@ -26,13 +26,18 @@ fn dropped(kills: u64) -> Vec<u8> {
 
 /// The numbers of all `dropped` entries, in order.
 fn told(found: &Found) -> Vec<u64> {
-    let frames = found.files.iter().flat_map(Stored::frames);
-    let entries = frames.flat_map(|frame| entry::entries(frame).unwrap());
-    let dropped = entries.filter_map(|entry| match entry {
-        Entry::Dropped(kills) => Some(kills),
-        _ => None,
-    });
-    dropped.collect()
+    let mut told = Vec::new();
+    for file in &found.files {
+        let mut frames = file.frames().unwrap();
+        while let Some(frame) = frames.next().unwrap() {
+            let entries = entry::entries(frame).unwrap().into_iter();
+            told.extend(entries.filter_map(|entry| match entry {
+                Entry::Dropped(kills) => Some(kills),
+                _ => None,
+            }));
+        }
+    }
+    told
 }
 
 /// A directory with a snapshot that says 1 and a journal that says 2 and 3.

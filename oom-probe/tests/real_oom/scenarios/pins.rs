@@ -1,6 +1,7 @@
 //! What goes on without a daemon, and who takes it over.
 
 pub(super) mod broken;
+pub(super) mod draining;
 pub(super) mod held;
 pub(super) mod lowest;
 pub(super) mod outage;
