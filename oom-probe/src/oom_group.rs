@@ -141,7 +141,8 @@ async fn run_until_stopped(args: OomGroupArgs) -> anyhow::Result<ExitCode> {
     let mut watch = Watch::start(client.clone(), &node, Patience::default());
     let mut teller = Teller {
         node: node.clone(),
-        poster: (args.events == Tell::All).then(|| Poster::start(client)),
+        poster: (args.events == Tell::All)
+            .then(|| Poster::start(client, metrics.events_dropped.clone())),
     };
     let shared = Arc::new(Shared(Mutex::new(keeper)));
     let app = app(&shared, registry, metrics, watch.link.clone(), &node, &args);

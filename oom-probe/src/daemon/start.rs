@@ -169,7 +169,8 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
     let watch = client
         .clone()
         .map(|client| Watch::start(client, &node, Patience::default()));
-    let events = client.map(|client| Events::start(client, &node, args.events));
+    let dropped = metrics.events_dropped.clone();
+    let events = client.map(|client| Events::start(client, &node, args.events, dropped));
     let memory = facts.cgroup.as_ref().ok().cloned();
     let counters = memory
         .clone()

@@ -37,6 +37,8 @@ pub struct Metrics {
     refused: Gauge,
     supported: Gauge,
     synced: Gauge,
+    /// Kubernetes Events that were not sent.
+    pub(super) events_dropped: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,6 +72,7 @@ impl Metrics {
             refused: Gauge::default(),
             supported: Gauge::default(),
             synced: Gauge::default(),
+            events_dropped: Counter::default(),
         };
         for &reason in Reason::ALL {
             metrics.writes.get_or_create_owned(&ReasonLabels { reason });
@@ -81,7 +84,7 @@ impl Metrics {
 
     #[rustfmt::skip]
     fn register(&self, registry: &mut Registry) {
-        let Self { info, writes, write_errors, write_delay, refused, supported, synced } = self;
+        let Self { info, writes, write_errors, write_delay, refused, supported, synced, events_dropped } = self;
         let build_info = Family::<BuildInfo, Gauge>::default();
         let build = BuildInfo {
             version: env!("CARGO_PKG_VERSION"),
@@ -96,6 +99,7 @@ impl Metrics {
         registry.register("oom_probe_oom_group_refused_annotations", "Annotations that are not followed", refused.clone());
         registry.register("oom_probe_oom_group_supported", "Whether this node's cgroups have memory.oom.group", supported.clone());
         registry.register("oom_probe_oom_group_kubernetes_synced", "Whether the pods of this node are known from the API server", synced.clone());
+        registry.register("oom_probe_oom_group_events_dropped", "Kubernetes Events that were not sent", events_dropped.clone());
         registry.register("oom_probe_oom_group_build_info", "Version and commit of this build", build_info);
         registry.register_collector(Box::new(ProcessCollector::new()));
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use oom_probe_common::ledger::Count;
+use prometheus_client::metrics::counter::Counter;
 
 use super::{
     Pipeline,
@@ -237,11 +238,15 @@ impl Pipeline {
     /// Counters that are not made of entries of their own.
     fn go_on_counting(&self, node: &Node) {
         let metrics = &self.sinks.metrics;
-        metrics.records_received.inc_by(node.received);
-        metrics.records_rejected.inc_by(node.rejected);
-        metrics.exiting_marks.inc_by(node.exiting);
-        metrics.drained_kills.inc_by(node.drained);
-        metrics.series_refused.inc_by(node.refused);
+        for (counter, before) in [
+            (&metrics.records_received, node.received),
+            (&metrics.records_rejected, node.rejected),
+            (&metrics.exiting_marks, node.exiting),
+            (&metrics.drained_kills, node.drained),
+            (&metrics.series_refused, node.refused),
+        ] {
+            go_on_from(counter, before);
+        }
     }
 
     /// Goes on with the rings and the ledger, if they are those of the state.
@@ -280,6 +285,27 @@ impl Pipeline {
     }
 }
 
+/// What replaying has counted was counted before: a pod that is taken up again has its series refused
+/// again.
+fn go_on_from(counter: &Counter, before: u64) {
+    counter.inc_by(before.saturating_sub(counter.get()));
+}
+
 fn corrupt(_: serde_json::Error) -> Unreadable {
     Unreadable::Corrupt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_replay_counts_again_was_counted_before() {
+        for (replayed, before, expected) in [(0, 5, 5), (2, 5, 5), (5, 5, 5), (7, 5, 7)] {
+            let counter = Counter::default();
+            counter.inc_by(replayed);
+            go_on_from(&counter, before);
+            assert_eq!(counter.get(), expected, "{replayed} of {before}");
+        }
+    }
 }

@@ -17,9 +17,10 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
+use prometheus_client::metrics::counter::Counter;
 
 use crate::{labels::Outcome, outcome::Settled, pods::pod::Pod};
-use limit::Limiter;
+use limit::{Limiter, Refused};
 use object::Subject;
 use post::Poster;
 
@@ -45,16 +46,19 @@ pub struct Events {
     node: String,
     limiter: Limiter,
     poster: Poster,
+    dropped: Counter,
 }
 
 impl Events {
-    /// Starts to post Events as the node of that name. To be called on the runtime.
-    pub fn start(client: Client, node: &str, mode: Mode) -> Self {
+    /// Starts to post Events as the node of that name; `dropped` counts those that will not be
+    /// posted. To be called on the runtime.
+    pub fn start(client: Client, node: &str, mode: Mode, dropped: Counter) -> Self {
         Self {
             mode,
             node: node.to_owned(),
             limiter: Limiter::default(),
-            poster: Poster::start(client),
+            poster: Poster::start(client, dropped.clone()),
+            dropped,
         }
     }
 
@@ -73,8 +77,12 @@ impl Events {
             return;
         };
         let event = Arc::new((settled.clone(), subject));
-        if let Some(admitted) = self.limiter.admit(event, now) {
-            self.post(&admitted);
+        match self.limiter.admit(event, now) {
+            Ok(admitted) => self.post(&admitted),
+            Err(Refused::Later) => {}
+            Err(Refused::Dropped) => {
+                self.dropped.inc();
+            }
         }
     }
 

@@ -54,6 +54,8 @@ pub struct Metrics {
     pub series_refused: Counter,
     /// Lines that standard output did not take.
     pub log_lines_dropped: Counter,
+    /// OOM events that no Kubernetes Event tells of, though one should.
+    pub events_dropped: Counter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -112,6 +114,7 @@ impl Metrics {
             drained_kills: Counter::default(),
             series_refused: Counter::default(),
             log_lines_dropped: Counter::default(),
+            events_dropped: Counter::default(),
         };
         metrics.start_at_zero();
         let mut registry = Registry::default();
@@ -139,6 +142,7 @@ impl Metrics {
             drained_kills,
             series_refused,
             log_lines_dropped,
+            events_dropped,
         } = self;
         let build_info = Family::<BuildInfo, Gauge>::default();
         let build = BuildInfo {
@@ -157,6 +161,7 @@ impl Metrics {
         registry.register("oom_probe_drained_kills", "Kills that happened while no daemon ran", drained_kills.clone());
         registry.register("oom_probe_series_refused", "Container series that the bound on containers left no room for", series_refused.clone());
         registry.register("oom_probe_log_lines_dropped", "Kill lines that standard output did not take", log_lines_dropped.clone());
+        registry.register("oom_probe_kubernetes_events_dropped", "Kubernetes Events that were not sent", events_dropped.clone());
         registry.register("oom_probe_capture_duration_seconds", "Time from a kill to its record", capture_duration.clone());
         registry.register("oom_probe_armed", "Whether kills are being captured", armed.clone());
         registry.register("oom_probe_pinned", "Whether kills are kept while no daemon runs", pinned.clone());

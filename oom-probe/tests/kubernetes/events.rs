@@ -8,6 +8,7 @@ use oom_probe::{
     outcome::Settled,
     sinks::events::{Events, Mode},
 };
+use prometheus_client::metrics::counter::Counter;
 use serde_json::json;
 
 use super::{
@@ -42,12 +43,16 @@ fn of_container(mut settled: Settled, container: &str) -> Settled {
     settled
 }
 
-async fn post(server: &ApiServer, all: &[Settled]) {
-    let mut events = Events::start(client(server).await, NODE, Mode::All);
+/// Posts them; returns how many were not sent.
+async fn post(server: &ApiServer, all: &[Settled]) -> u64 {
+    let dropped = Counter::default();
+    let client = client(server).await;
+    let mut events = Events::start(client, NODE, Mode::All, dropped.clone());
     for settled in all {
         events.on_settled(settled, None, Instant::now(), jiff::Timestamp::now());
     }
     events.finish(FINISH).await;
+    dropped.get()
 }
 
 #[tokio::test]
@@ -123,7 +128,9 @@ async fn a_refused_event_is_dropped_and_the_next_one_is_not() {
         let server = ApiServer::start();
         server.script(Call::CreateEvent, [Answer::Status(status)]);
         let events = [settled("a-1"), of_container(settled("a-2"), "proxy")];
-        post(&server, &events).await;
+        let dropped = post(&server, &events).await;
+        // A namespace that is gone has nobody to tell.
+        assert_eq!(dropped, u64::from(status != 404), "{status}");
         assert_eq!(server.requests(Call::CreateEvent).len(), 2, "{status}");
         assert_eq!(server.events().len(), 1, "{status}");
     }
@@ -133,13 +140,17 @@ async fn a_refused_event_is_dropped_and_the_next_one_is_not() {
 async fn a_hanging_api_server_holds_nobody_up() {
     let server = ApiServer::start();
     server.script(Call::CreateEvent, vec![Answer::Hang; 100]);
-    let mut events = Events::start(client(&server).await, NODE, Mode::All);
+    let dropped = Counter::default();
+    let client = client(&server).await;
+    let mut events = Events::start(client, NODE, Mode::All, dropped.clone());
     // None of this can wait: it is not async.
-    for n in 0..200 {
+    for n in 0..600 {
         let settled = of_container(settled(&format!("a-{n}")), &format!("c{n}"));
         events.on_settled(&settled, None, Instant::now(), jiff::Timestamp::now());
         events.tick(Instant::now());
     }
+    // More containers than it keeps in mind.
+    assert_eq!(dropped.get(), 600 - 512);
     // Time passes as soon as everybody waits.
     tokio::time::pause();
     events.finish(Duration::from_secs(1)).await;

@@ -74,7 +74,7 @@ impl Node {
             containers: Containers::new(SERIES_TTL, MAX_CONTAINERS, Counter::default()),
             outcomes: Outcomes::default(),
             untold: Untold::default(),
-            events: Events::start(client, NODE, Mode::All),
+            events: Events::start(client, NODE, Mode::All, Counter::default()),
             records: Vec::new(),
         }
     }

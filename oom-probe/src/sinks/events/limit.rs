@@ -29,6 +29,15 @@ pub(super) struct Admitted {
     pub(super) left_out: u32,
 }
 
+/// Why an event gets no Event now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It gets one when the window is over, or counts in that of another.
+    Later,
+    /// It gets none: too many containers wait.
+    Dropped,
+}
+
 /// The windows of the containers and the bucket of the node.
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
@@ -54,16 +63,16 @@ struct Window {
 
 impl Limiter {
     /// The event at once, if it is the first of its container for a while.
-    pub(super) fn admit(&mut self, event: Candidate, now: Instant) -> Option<Admitted> {
+    pub(super) fn admit(&mut self, event: Candidate, now: Instant) -> Result<Admitted, Refused> {
         let container = Container::of(&event.1);
         if let Some(window) = self.windows.get_mut(&container) {
             if window.ends > now || window.last.is_some() {
                 window.left_out += u32::from(window.last.is_some());
                 window.last = Some(event);
-                return None;
+                return Err(Refused::Later);
             }
         } else if self.windows.len() >= MAX_WINDOWS {
-            return None;
+            return Err(Refused::Dropped);
         }
         let admitted = self.bucket.take(now);
         let window = Window {
@@ -72,7 +81,11 @@ impl Limiter {
             left_out: 0,
         };
         self.windows.insert(container, window);
-        admitted.then_some(Admitted { event, left_out: 0 })
+        if admitted {
+            Ok(Admitted { event, left_out: 0 })
+        } else {
+            Err(Refused::Later)
+        }
     }
 
     /// The events whose windows are over, as far as the bucket allows.
@@ -160,7 +173,7 @@ mod tests {
             assert!(
                 limiter
                     .admit(candidate("cart", n), now + SECOND * n)
-                    .is_none()
+                    .is_err()
             );
         }
         assert_eq!(limiter.next_tick(), Some(now + WINDOW));
@@ -176,7 +189,7 @@ mod tests {
         assert!(
             limiter
                 .admit(candidate("cart", 6), now + WINDOW + SECOND)
-                .is_none()
+                .is_err()
         );
         assert_eq!(limiter.tick(now + WINDOW * 2).len(), 1);
         assert!(limiter.tick(now + WINDOW * 3).is_empty());
@@ -184,7 +197,7 @@ mod tests {
         assert!(
             limiter
                 .admit(candidate("cart", 7), now + WINDOW * 3)
-                .is_some()
+                .is_ok()
         );
     }
 
@@ -193,11 +206,11 @@ mod tests {
         let (mut limiter, now) = (Limiter::default(), start());
         for container in ["cart", "proxy", "db"] {
             assert!(
-                limiter.admit(candidate(container, 1), now).is_some(),
+                limiter.admit(candidate(container, 1), now).is_ok(),
                 "{container}"
             );
             assert!(
-                limiter.admit(candidate(container, 2), now).is_none(),
+                limiter.admit(candidate(container, 2), now).is_err(),
                 "{container}"
             );
         }
@@ -206,19 +219,19 @@ mod tests {
     #[test]
     fn a_pod_that_comes_back_under_its_name_does_not_wait_for_the_one_before() {
         let (mut limiter, now) = (Limiter::default(), start());
-        assert!(limiter.admit(candidate("cart", 1), now).is_some());
+        assert!(limiter.admit(candidate("cart", 1), now).is_ok());
         let mut back = candidate("cart", 2);
         let (_, subject) = Arc::get_mut(&mut back).unwrap();
         subject.uid = "another".to_owned();
-        assert!(limiter.admit(back, now).is_some());
-        assert!(limiter.admit(candidate("cart", 3), now).is_none());
+        assert!(limiter.admit(back, now).is_ok());
+        assert!(limiter.admit(candidate("cart", 3), now).is_err());
     }
 
     #[test]
     fn a_node_sends_a_bounded_number_and_the_rest_in_its_time() {
         let (mut limiter, now) = (Limiter::default(), start());
         let sent = (0..100)
-            .filter(|n| limiter.admit(candidate(&format!("c{n}"), 1), now).is_some())
+            .filter(|n| limiter.admit(candidate(&format!("c{n}"), 1), now).is_ok())
             .count();
         assert_eq!(sent, BURST as usize);
         assert_eq!(limiter.next_tick(), Some(now + REFILL));
@@ -245,9 +258,11 @@ mod tests {
     #[test]
     fn a_storm_in_many_containers_holds_a_bounded_number() {
         let (mut limiter, now) = (Limiter::default(), start());
-        for n in 0..2000 {
-            limiter.admit(candidate(&format!("c{n}"), 1), now);
-        }
+        let dropped = (0..2000)
+            .map(|n| limiter.admit(candidate(&format!("c{n}"), 1), now))
+            .filter(|admitted| matches!(admitted, Err(Refused::Dropped)))
+            .count();
         assert_eq!(limiter.windows.len(), MAX_WINDOWS);
+        assert_eq!(dropped, 2000 - MAX_WINDOWS, "each is counted");
     }
 }

@@ -1,10 +1,15 @@
 //! Sends Events to the API server, one after another, in a task of its own.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use hyper::StatusCode;
 use kube::{Client, client::Body};
+use prometheus_client::metrics::counter::Counter;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -28,15 +33,27 @@ const AGAIN: Duration = Duration::from_secs(600);
 pub(crate) struct Poster {
     queue: mpsc::Sender<Event>,
     task: JoinHandle<()>,
+    /// Events that were queued and are not dealt with.
+    waiting: Arc<AtomicUsize>,
+    dropped: Counter,
     full: bool,
 }
 
 impl Poster {
-    pub(crate) fn start(client: Client) -> Self {
+    /// `dropped` counts the Events that will not be sent.
+    pub(crate) fn start(client: Client, dropped: Counter) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE);
+        let waiting = Arc::<AtomicUsize>::default();
         Self {
             queue,
-            task: tokio::spawn(post_all(client, receiver)),
+            task: tokio::spawn(post_all(
+                client,
+                receiver,
+                Arc::clone(&waiting),
+                dropped.clone(),
+            )),
+            waiting,
+            dropped,
             full: false,
         }
     }
@@ -44,6 +61,11 @@ impl Poster {
     /// Queues an Event, or drops it where too many wait.
     pub(crate) fn post(&mut self, event: Event) {
         let full = self.queue.try_send(event).is_err();
+        if full {
+            self.dropped.inc();
+        } else {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+        }
         if full && !self.full {
             tracing::warn!("{QUEUE} Kubernetes Events wait to be sent; further ones are dropped");
         }
@@ -53,21 +75,34 @@ impl Poster {
     /// Sends what is queued, for that long.
     pub(crate) async fn finish(self, within: Duration) {
         let Self {
-            queue, mut task, ..
+            queue,
+            mut task,
+            waiting,
+            ..
         } = self;
         drop(queue);
         if timeout(within, &mut task).await.is_err() {
             task.abort();
+            let left = waiting.load(Ordering::Relaxed);
+            tracing::warn!("{left} Kubernetes Events are not sent: the API server takes too long");
         }
     }
 }
 
-async fn post_all(client: Client, mut queue: mpsc::Receiver<Event>) {
+async fn post_all(
+    client: Client,
+    mut queue: mpsc::Receiver<Event>,
+    waiting: Arc<AtomicUsize>,
+    dropped: Counter,
+) {
     let mut told: Option<(String, Instant)> = None;
     while let Some(event) = queue.recv().await {
-        let Err(trouble) = post(&client, &event).await else {
+        let posted = post(&client, &event).await;
+        waiting.fetch_sub(1, Ordering::Relaxed);
+        let Err(trouble) = posted else {
             continue;
         };
+        dropped.inc();
         let known = told
             .as_ref()
             .is_some_and(|(text, at)| *text == trouble && at.elapsed() < AGAIN);

@@ -30,6 +30,7 @@ fn every_expected_series_is_there_at_0_before_the_first_kill() {
         ("oom_probe_drained_kills_total", 1),
         ("oom_probe_series_refused_total", 1),
         ("oom_probe_log_lines_dropped_total", 1),
+        ("oom_probe_kubernetes_events_dropped_total", 1),
         ("oom_probe_capture_duration_seconds_bucket", 12),
         ("oom_probe_capture_duration_seconds_count", 1),
         ("oom_probe_armed", 1),
