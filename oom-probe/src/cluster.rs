@@ -212,11 +212,9 @@ impl Cluster {
         std::mem::take(&mut self.notes)
     }
 
-    /// Posts the Events that wait, for that long.
-    pub async fn finish(self, within: Duration) {
-        if let Some(events) = self.events {
-            events.finish(within).await;
-        }
+    /// The Events that wait to be posted; there will be no more.
+    pub fn take_events(&mut self) -> Option<Events> {
+        self.events.take()
     }
 
     fn count(&mut self, records: &[Record], now: Instant) {

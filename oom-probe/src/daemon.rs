@@ -25,6 +25,7 @@ use crate::{
     },
     pipeline::{BATCH, Pipeline},
     pods::{Link, watch::Watch},
+    sinks::log::output::Output,
 };
 use liveness::Liveness;
 use start::Started;
@@ -57,11 +58,14 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// Those of the future.
 pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?
-        .block_on(future)
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(future);
+    // A look-up of a name that hangs holds nobody up.
+    runtime.shutdown_background();
+    result
 }
 
 /// 1 is kept for: kills cannot be captured. Whatever else stops the daemon was asked for wrongly
@@ -108,26 +112,31 @@ async fn run_until_stopped(args: RunArgs) -> anyhow::Result<ExitCode> {
         listener.local_addr().unwrap_or(args.listen),
         began.elapsed().as_millis()
     );
-    let reason = tokio::select! {
+    let end = tokio::select! {
         never = http::serve(listener, app) => match never {},
-        error = read(&shared, &readable, watch.as_mut()) => return Err(error),
-        gone = look_after(pins, &shared) => {
-            shared.lock().conclude();
-            log.finish(FLUSH);
-            return Err(gone.into());
-        }
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
+        error = read(&shared, &readable, watch.as_mut()) => Err(error),
+        gone = look_after(pins, &shared) => Err(gone.into()),
+        _ = interrupt.recv() => Ok("SIGINT"),
+        _ = terminate.recv() => Ok("SIGTERM"),
     };
-    shared.lock().conclude();
+    // However it ends: what is known by now is told and kept.
+    finish(&shared, &log).await;
+    let reason = end?;
     let kills = shared.lock().kills();
-    log.finish(FLUSH);
-    if let Some(shared) = Arc::into_inner(shared) {
-        shared.into_pipeline().finish(FLUSH).await;
-    }
     let ran = SignedDuration::from_secs(began.elapsed().as_secs().cast_signed());
     tracing::info!("stopped by {reason} after {ran:#}: {kills} OOM kills captured");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes what is in the ring, keeps it, and has it told to all that wait for it, each for a bounded
+/// time. Connections may still be open: nobody is answered any more.
+async fn finish(shared: &Shared, log: &Output) {
+    shared.lock().conclude();
+    log.flush(FLUSH).await;
+    let events = shared.lock().take_events();
+    if let Some(events) = events {
+        events.finish(FLUSH).await;
+    }
 }
 
 /// Feeds the pipeline: records of the ring, pods, time.
@@ -196,14 +205,14 @@ async fn look_after(pins: Option<Pins>, shared: &Shared) -> Gone {
     }
 }
 
-/// The writer of the journal has ended something. It lives as long as the pipeline.
-async fn changed(written: &mut Option<watch::Receiver<u64>>) {
-    let ended = match written {
-        Some(written) => written.changed().await.is_err(),
+/// A thread that writes has ended something. It lives as long as the pipeline.
+async fn changed(ended: &mut Option<watch::Receiver<u64>>) {
+    let ended = match ended {
+        Some(ended) => ended.changed().await.is_err(),
         None => true,
     };
     if ended {
-        pending().await
+        pending::<()>().await;
     }
 }
 
@@ -257,13 +266,6 @@ impl Shared {
     fn stuck(&self) -> Option<String> {
         let marks = self.lock().marks_submitted();
         lock(&self.liveness).judge(marks, Instant::now())
-    }
-
-    fn into_pipeline(self) -> Pipeline {
-        let Self { pipeline, .. } = self;
-        pipeline
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -156,13 +156,15 @@ async fn run_until_stopped(args: OomGroupArgs) -> anyhow::Result<ExitCode> {
         },
         listener.local_addr().unwrap_or(args.listen),
     );
-    let reason = tokio::select! {
+    let end = tokio::select! {
         never = http::serve(listener, Arc::new(app)) => match never {},
-        error = keep(&shared, &mut watch, &mut teller) => return Err(error),
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
+        error = keep(&shared, &mut watch, &mut teller) => Err(error),
+        _ = interrupt.recv() => Ok("SIGINT"),
+        _ = terminate.recv() => Ok("SIGTERM"),
     };
+    // However it ends: what is known by now is told.
     teller.finish().await;
+    let reason = end?;
     let held = shared.lock().held();
     tracing::info!("stopped by {reason}: {held} containers stay as they were set");
     Ok(ExitCode::SUCCESS)

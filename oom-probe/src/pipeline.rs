@@ -10,7 +10,7 @@ mod release;
 mod restore;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{
     cgroup::hierarchy::MemoryRoot,
@@ -27,7 +27,7 @@ use crate::{
         witness::SignalWitness,
     },
     pods::PodEvent,
-    sinks::{Sinks, metrics::NodeCounters},
+    sinks::{Sinks, events::Events, metrics::NodeCounters},
     state::{
         State,
         entry::{Based, Counted},
@@ -266,9 +266,9 @@ impl Pipeline {
         self.cluster.tell(None, now);
     }
 
-    /// Ends it; Events that wait are posted for that long.
-    pub async fn finish(self, within: Duration) {
-        self.cluster.finish(within).await;
+    /// The Events that wait to be posted; there will be no more.
+    pub fn take_events(&mut self) -> Option<Events> {
+        self.cluster.take_events()
     }
 
     /// When [`Pipeline::tick`] has something to do.

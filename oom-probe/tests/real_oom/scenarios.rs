@@ -139,6 +139,8 @@ pub(crate) const DAEMON: &[Scenario] = &[
     once("down: what waits", down::waiting),
     once("down: increase", down::increase),
     once("down: state lost", down::state_lost),
+    once("down: stopped while connected", down::stopping::connected),
+    once("down: stopped while held up", down::stopping::held_up),
     with(
         "state over a reboot",
         &[OwnMachine, OneMachine("6.1")],

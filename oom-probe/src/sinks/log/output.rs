@@ -6,12 +6,16 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use rustix::thread::CapabilitySet;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::privileges;
 
@@ -27,6 +31,10 @@ const RETRY: Duration = Duration::from_millis(10);
 pub struct Output {
     queue: SyncSender<Item>,
     dropped: Counter,
+    /// Lines that were queued so far.
+    queued: Arc<AtomicU64>,
+    /// Those that were dealt with.
+    done: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -65,6 +73,8 @@ impl Output {
     pub fn start(sink: impl Write + Send + 'static, dropped: Counter) -> io::Result<Self> {
         let (queue, items) = sync_channel(QUEUE);
         let lost = dropped.clone();
+        let done = watch::Sender::new(0);
+        let told = done.clone();
         thread::Builder::new()
             .name("output".into())
             .stack_size(STACK)
@@ -72,16 +82,25 @@ impl Output {
                 // It may have been started before the daemon gave up its own. A thread that only
                 // writes is no worse off where that fails.
                 let _ = privileges::keep_only(CapabilitySet::empty());
-                write_all(&items, sink, &lost);
+                write_all(&items, sink, &lost, &told);
             })?;
-        Ok(Self { queue, dropped })
+        Ok(Self {
+            queue,
+            dropped,
+            queued: Arc::default(),
+            done,
+        })
     }
 
-    /// Queues a line, its end included, or drops it.
-    pub fn push(&self, line: Vec<u8>) {
-        if self.queue.try_send(Item::Line(line)).is_err() {
+    /// Queues a line, its end included, or drops it; whether it was queued.
+    pub fn push(&self, line: Vec<u8>) -> bool {
+        let is_queued = self.queue.try_send(Item::Line(line)).is_ok();
+        if is_queued {
+            self.queued.fetch_add(1, Ordering::Relaxed);
+        } else {
             self.dropped.inc();
         }
+        is_queued
     }
 
     /// Waits until what was queued is written; not longer than `at_most`, and not at all where the
@@ -92,6 +111,21 @@ impl Output {
             // Whatever was not written by then is lost with the process.
             let _ = flushed.recv_timeout(at_most);
         }
+    }
+
+    /// Up to which line everything is written, or could not be: lines are counted from 1.
+    #[must_use]
+    pub fn done(&self) -> watch::Receiver<u64> {
+        self.done.subscribe()
+    }
+
+    /// Waits until every line so far is written; not longer than `at_most`.
+    pub async fn flush(&self, at_most: Duration) {
+        let queued = self.queued.load(Ordering::Relaxed);
+        let mut done = self.done();
+        let done = done.wait_for(|done| *done >= queued);
+        // Whatever was not written by then is lost with the process, or left to the next daemon.
+        let _ = timeout(at_most, done).await;
     }
 }
 
@@ -107,7 +141,12 @@ impl Write for Output {
     }
 }
 
-fn write_all(items: &Receiver<Item>, mut sink: impl Write, dropped: &Counter) {
+fn write_all(
+    items: &Receiver<Item>,
+    mut sink: impl Write,
+    dropped: &Counter,
+    done: &watch::Sender<u64>,
+) {
     let mut torn = false;
     let mut reported = dropped.get();
     for item in items {
@@ -141,6 +180,7 @@ fn write_all(items: &Receiver<Item>, mut sink: impl Write, dropped: &Counter) {
                 torn = true;
             }
         }
+        done.send_modify(|done| *done += 1);
     }
 }
 
@@ -160,6 +200,7 @@ fn write(sink: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader, PipeWriter, Read};
+    use std::sync::Mutex;
     use std::time::Instant;
 
     use super::*;
@@ -251,7 +292,7 @@ mod tests {
     /// Takes half of the second line, then nothing of the third, then everything.
     struct Moody {
         writes: usize,
-        taken: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
+        taken: Arc<Mutex<Vec<u8>>>,
     }
 
     impl Write for Moody {
@@ -274,10 +315,10 @@ mod tests {
 
     #[test]
     fn a_line_that_was_cut_short_does_not_run_into_the_next() {
-        let taken = std::sync::Arc::default();
+        let taken = Arc::default();
         let sink = Moody {
             writes: 0,
-            taken: std::sync::Arc::clone(&taken),
+            taken: Arc::clone(&taken),
         };
         let dropped = Counter::default();
         let output = Output::start(sink, dropped.clone()).unwrap();

@@ -2,6 +2,7 @@
 //! Prometheus sees of them.
 
 pub(super) mod reboot;
+pub(super) mod stopping;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
