@@ -131,6 +131,9 @@ async fn run_until_stopped(args: RunArgs) -> anyhow::Result<ExitCode> {
 /// Takes what is in the ring, keeps it, and has it told to all that wait for it, each for a bounded
 /// time. Connections may still be open: nobody is answered any more.
 async fn finish(shared: &Shared, log: &Output) {
+    shared.lock().refresh();
+    // What is written by now need not be written by the next daemon.
+    log.flush(FLUSH).await;
     shared.lock().conclude();
     log.flush(FLUSH).await;
     let events = shared.lock().take_events();
@@ -145,7 +148,10 @@ async fn read(
     readable: &Readable,
     mut watch: Option<&mut Watch>,
 ) -> anyhow::Error {
-    let mut written = shared.lock().written();
+    let (mut written, mut logged) = {
+        let pipeline = shared.lock();
+        (pipeline.written(), pipeline.logged())
+    };
     // What came before the ring was watched.
     let mut more = shared.read();
     let mut held_until = None;
@@ -176,6 +182,7 @@ async fn read(
                 more = shared.read();
             }
             () = changed(&mut written) => shared.lock().on_written(),
+            () = changed(&mut logged) => shared.lock().on_written(),
             () = wait_until(due) => shared.lock().tick(Instant::now()),
             event = pods => match event {
                 Some(event) => shared.lock().on_pods(event),

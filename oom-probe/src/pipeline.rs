@@ -5,6 +5,7 @@ mod count;
 mod deferral;
 mod drain;
 mod keep;
+mod lines;
 mod recovery;
 mod release;
 mod restore;
@@ -36,6 +37,7 @@ use crate::{
 use again::Again;
 use deferral::Deferral;
 pub use drain::Drained;
+use lines::Lines;
 use oom_probe_common::ledger::Count;
 use recovery::Recovery;
 use release::Release;
@@ -72,6 +74,7 @@ pub struct Pipeline {
     /// The release of the rings that waits for the journal.
     releasing: Option<Release>,
     state: Option<State>,
+    lines: Lines,
     again: Again,
     deferral: Deferral,
     /// Kills that are counted and whose records are still in the rings.
@@ -150,7 +153,6 @@ impl Pipeline {
             node_name: machine.node.clone(),
             assembler: Assembler::new(machine),
             cluster,
-            sinks,
             referee: Referee::default(),
             baseline,
             proc_root,
@@ -163,6 +165,7 @@ impl Pipeline {
             read_until_ns: 0,
             releasing: None,
             state: None,
+            lines: Lines::new(sinks.log.done()),
             again: Again::default(),
             deferral: Deferral::default(),
             in_ring: Vec::new(),
@@ -171,6 +174,7 @@ impl Pipeline {
             dropped_base: Based::default(),
             counters,
             recovery: None,
+            sinks,
         }
     }
 
@@ -246,7 +250,13 @@ impl Pipeline {
         self.state.as_ref()?.unwritten(Instant::now())
     }
 
-    /// The journal has come further, or has failed to.
+    /// How many lines of the log are written: the journal is to be told. None without a state.
+    #[must_use]
+    pub fn logged(&self) -> Option<watch::Receiver<u64>> {
+        self.state.as_ref().map(|_| self.lines.done())
+    }
+
+    /// The journal has come further, or has failed to; or the log has.
     pub fn on_written(&mut self) {
         let now = Instant::now();
         self.release_on(now);

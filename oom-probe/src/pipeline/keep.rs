@@ -14,7 +14,7 @@ use crate::{
     kernel::ring::RingState,
     kill::Record,
     outcome::Unsettled,
-    sinks::history::Query,
+    sinks::{Told, history::Query},
     state::{
         self,
         entry::{Counted, Entry, Node, Pending, Settled, StoredKilled, StoredRecord},
@@ -35,15 +35,19 @@ impl Pipeline {
 
     /// Notes a record, and hands it to the sinks.
     pub(super) fn keep_record(&mut self, record: &Record) {
-        let json = self.sinks.record(record);
-        let (Some(json), Some(state)) = (json, &mut self.state) else {
+        let told = self.sinks.record(record);
+        let (Some(Told { json, has_line }), Some(state)) = (told, &mut self.state) else {
             return;
         };
         if let Ok(json) = serde_json::from_slice::<&RawValue>(&json) {
             state.add(&Entry::Record(StoredRecord {
                 record: json,
                 hidden: Hidden::of(&record.kill),
+                has_line,
             }));
+        }
+        if has_line {
+            self.lines.add(json);
         }
     }
 
@@ -97,6 +101,10 @@ impl Pipeline {
                 Note::Gone(uid) => state.add(&Entry::Gone(uid, 0)),
             }
         }
+        let logged = self.lines.take_done();
+        if logged > 0 {
+            state.add(&Entry::Logged(logged));
+        }
         let node = self.node();
         if state.is_pending() || node.rings != self.kept_rings {
             self.kept_rings.clone_from(&node.rings);
@@ -109,6 +117,7 @@ impl Pipeline {
 
     /// Writes everything down; true if it can be read again.
     pub(super) fn keep_all(&mut self, now: Instant, sync: bool) -> bool {
+        self.lines.take_done();
         let Some(mut state) = self.state.take() else {
             return false;
         };
@@ -168,6 +177,11 @@ impl Pipeline {
         }
         for key in self.cluster.outcomes().recent() {
             state::push(&mut frames, &[Entry::Recent(key.clone())]);
+        }
+        for json in self.lines.waiting() {
+            if let Ok(json) = serde_json::from_slice(json) {
+                state::push(&mut frames, &[Entry::Unlogged(json)]);
+            }
         }
         let gone = self.cluster.gone_pods().map(|(pod, since)| {
             let age = now.saturating_duration_since(since);
@@ -236,6 +250,7 @@ fn push_pending(frames: &mut Vec<u8>, unsettled: &Unsettled) {
         record: StoredRecord {
             record: &record,
             hidden: Hidden::of(&kill.kill),
+            has_line: false,
         },
         kills: *kills,
         last_victim: *last_victim,

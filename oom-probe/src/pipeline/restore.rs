@@ -1,8 +1,9 @@
 //! Going on where an earlier daemon was: its snapshot and its journal, through the same modules.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use oom_probe_common::ledger::Count;
 use prometheus_client::metrics::counter::Counter;
@@ -38,6 +39,8 @@ struct Gathered {
     seen: HashMap<String, (ContainerId, u64)>,
     /// Processes that were killed or marked in this boot, oldest first.
     remembered: Vec<Remembered>,
+    /// Records whose lines are not known to be written, the oldest first.
+    unlogged: VecDeque<Box<str>>,
     entries: usize,
 }
 
@@ -92,6 +95,7 @@ impl Pipeline {
             let seen = std::mem::take(&mut gathered.seen);
             self.recovery = Some(Recovery::begin(before, seen.into_values().collect(), root));
         }
+        self.log_again(std::mem::take(&mut gathered.unlogged));
         self.go_on_counting(&gathered.node);
         self.go_on(gathered, same_boot);
         self.state = Some(state);
@@ -169,6 +173,9 @@ impl Pipeline {
             }
             Entry::Record(stored) => {
                 let json = stored.record.get();
+                if stored.has_line {
+                    gathered.unlogged.push_back(json.into());
+                }
                 self.sinks.history.restore(json).map_err(corrupt)?;
                 let record = stored.restore().map_err(corrupt)?;
                 metrics.attributions(record.attribution).inc();
@@ -229,10 +236,28 @@ impl Pipeline {
             }
             Entry::Recent(key) => self.cluster.restore_recent(key, now),
             Entry::History(json) => self.sinks.history.restore(json.get()).map_err(corrupt)?,
+            Entry::Logged(lines) => {
+                let lines = gathered.unlogged.len().min(lines as usize);
+                gathered.unlogged.drain(..lines);
+            }
+            Entry::Unlogged(json) => gathered.unlogged.push_back(json.get().into()),
             Entry::Readings(readings) => gathered.readings = Some(readings),
             Entry::End => {}
         }
         Ok(())
+    }
+
+    /// Writes the lines that the last daemon may not have written.
+    fn log_again(&mut self, unlogged: VecDeque<Box<str>>) {
+        for json in unlogged {
+            let line =
+                serde_json::from_str(&json).and_then(|record| self.sinks.log.record(&record));
+            match line {
+                Ok(true) => self.lines.add(Bytes::from(json.into_boxed_bytes())),
+                Ok(false) => {}
+                Err(error) => tracing::warn!("a kill is not logged again: {error}"),
+            }
+        }
     }
 
     /// Counters that are not made of entries of their own.

@@ -6,6 +6,7 @@ pub mod output;
 use std::io::IsTerminal;
 
 use jiff::tz::TimeZone;
+use tokio::sync::watch;
 
 use crate::kill::Record;
 pub use line::line;
@@ -52,19 +53,23 @@ impl Log {
         }
     }
 
-    /// Logs a kill.
+    /// Logs a kill; whether a line waits to be written, as [`Log::done`] counts them.
     ///
     /// # Errors
     /// When the record cannot be written as JSON.
-    pub fn record(&self, record: &Record) -> Result<(), serde_json::Error> {
+    pub fn record(&self, record: &Record) -> Result<bool, serde_json::Error> {
         let mut text = match self.format {
             Format::Text => line(record, &self.zone),
             Format::Json => serde_json::to_string(record)?,
-            Format::None => return Ok(()),
+            Format::None => return Ok(false),
         };
         text.push('\n');
-        self.output.push(text.into_bytes());
-        Ok(())
+        Ok(self.output.push(text.into_bytes()))
+    }
+
+    /// How many lines of those that waited are written, or could not be.
+    pub fn done(&self) -> watch::Receiver<u64> {
+        self.output.done()
     }
 }
 

@@ -24,15 +24,26 @@ pub struct Sinks {
     pub log: log::Log,
 }
 
+/// What a record became.
+pub struct Told {
+    /// The record as JSON.
+    pub json: Bytes,
+    /// Its line waits to be written.
+    pub has_line: bool,
+}
+
 impl Sinks {
-    /// Hands a record to each sink; returns it as JSON.
-    pub fn record(&self, record: &Record) -> Option<Bytes> {
+    /// Hands a record to each sink.
+    pub fn record(&self, record: &Record) -> Option<Told> {
         self.metrics.attributions(record.attribution).inc();
         let kept = self.history.push(record);
-        kept.and_then(|json| self.log.record(record).map(|()| json))
-            .inspect_err(|error| {
-                tracing::error!("kill {} cannot be written as JSON: {error}", record.kill.id);
-            })
-            .ok()
+        kept.and_then(|json| {
+            let has_line = self.log.record(record)?;
+            Ok(Told { json, has_line })
+        })
+        .inspect_err(|error| {
+            tracing::error!("kill {} cannot be written as JSON: {error}", record.kill.id);
+        })
+        .ok()
     }
 }

@@ -82,6 +82,11 @@ pub enum Entry<'a> {
     /// A kill record of the history.
     #[serde(borrow)]
     History(&'a RawValue),
+    /// The oldest lines that waited to be written are, so many of them.
+    Logged(u64),
+    /// A kill record whose line waits to be written; in snapshots only.
+    #[serde(borrow)]
+    Unlogged(&'a RawValue),
     /// What the cgroups' own counters said.
     Readings(Readings),
     /// A snapshot ends: without it some is missing.
@@ -116,6 +121,9 @@ pub struct StoredRecord<'a> {
     pub record: &'a RawValue,
     /// See `record`.
     pub hidden: Hidden,
+    /// Its line waits to be written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_line: bool,
 }
 
 /// A kill, and whether it opens its OOM event.

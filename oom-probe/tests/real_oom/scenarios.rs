@@ -147,6 +147,7 @@ pub(crate) const DAEMON: &[Scenario] = &[
         down::reboot::reboot,
     ),
     with("state goes on", STATE, state::goes_on),
+    with("state and log", STATE, state::logged_again),
     with("state of another boot", STATE, state::another_boot),
     with("state of no use", STATE, state::unusable),
     with("state on a full disk", STATE, state::full_for_a_while),

@@ -19,8 +19,9 @@ use tokio::time::timeout;
 
 use crate::privileges;
 
-/// Lines that may wait to be written: some hundred KiB at most.
-const QUEUE: usize = 512;
+/// Lines that may wait to be written: those of a ring of the default size, full of kills. Some 2 MiB
+/// where nobody reads them.
+const QUEUE: usize = 2048;
 /// The writer needs no more than a few frames.
 const STACK: usize = 64 * 1024;
 /// Pause before trying again where somebody made the descriptor non-blocking.
@@ -232,14 +233,15 @@ mod tests {
     fn a_reader_that_never_reads_costs_lines_and_nothing_else() {
         let (mut reader, output, dropped) = piped();
         let begun = Instant::now();
-        for _ in 0..2000 {
+        const LINES: u64 = 4000;
+        for _ in 0..LINES {
             output.push(vec![b'x'; 1000]);
         }
         assert!(begun.elapsed() < PATIENCE);
         // A pipe takes 64 KiB, the queue its lines, the writer holds one.
-        let at_least = 2000 - QUEUE as u64 - 66;
+        let at_least = LINES - QUEUE as u64 - 66;
         assert!(
-            (at_least..2000).contains(&dropped.get()),
+            (at_least..LINES).contains(&dropped.get()),
             "{}",
             dropped.get()
         );
@@ -250,7 +252,7 @@ mod tests {
         reader.read_to_end(&mut bytes).unwrap();
         assert_eq!(
             bytes.len() as u64,
-            (2000 - lost) * 1000,
+            (LINES - lost) * 1000,
             "each line counts once"
         );
     }

@@ -1,8 +1,12 @@
 //! What is kept over a restart, and what becomes of it where it cannot be.
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use hog::cgroup::Cgroup;
 use oom_probe::kill::Record;
@@ -33,6 +37,18 @@ impl Home {
 
     fn start(&self, world: &World) -> Daemon {
         self.start_with(world, &self.state())
+    }
+
+    /// The journal says that every line is written.
+    fn all_logged(&self) -> bool {
+        let files = fs::read_dir(self.state()).unwrap().flatten();
+        let texts: String = files
+            .map(|file| fs::read_to_string(file.path()).unwrap_or_default())
+            .collect();
+        let count = |text| texts.matches(text).count();
+        let logged = texts.split(r#"{"logged":"#).skip(1);
+        let logged = logged.filter_map(|rest| rest.split('}').next()?.parse::<usize>().ok());
+        logged.sum::<usize>() >= count(r#""has_line":true"#) + count(r#"{"unlogged":"#)
     }
 
     fn start_with(&self, world: &World, state: &Path) -> Daemon {
@@ -78,6 +94,8 @@ pub(crate) fn goes_on(world: &World) -> String {
     let first = dies(world, &cgroup);
     kills_in(&daemon, &cgroup, 1);
     let (before, records) = (total(&daemon), daemon.kills(None));
+    let all_logged = || home.all_logged();
+    wait::until_so("the line is known to be written", all_logged, || daemon.log());
     // SIGKILL.
     drop(daemon);
     let daemon = home.start(world);
@@ -98,6 +116,62 @@ pub(crate) fn goes_on(world: &World) -> String {
     let pids: Vec<_> = pids.map(|record| record.kill.victim.pid).collect();
     assert_eq!(pids, [first, second]);
     "counters and history over SIGKILL and SIGTERM".to_owned()
+}
+
+/// A line that nobody took before SIGKILL is written by the next daemon, with the same id; counters
+/// and history have its kill once.
+pub(crate) fn logged_again(world: &World) -> String {
+    const KILLS: usize = 8;
+    let home = Home::new();
+    let cgroup = world.limited("logged", LIMIT);
+    let (reader, writer) = io::pipe().unwrap();
+    // Room for two lines or three.
+    // SAFETY: fcntl(2) with this command takes a number alone.
+    let set = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+    assert!(set > 0, "{}", io::Error::last_os_error());
+    let mut command = Command::new(&world.programs().oom_probe);
+    command.args(["run", "--kubernetes", "off", "--state-dir"]);
+    command.arg(home.state());
+    let daemon = Daemon::start_to(command, home.scratch.path(), writer.into()).unwrap();
+    for _ in 0..KILLS {
+        dies(world, &cgroup);
+    }
+    kills_in(&daemon, &cgroup, KILLS);
+    let (before, records) = (total(&daemon), daemon.kills(None));
+    // SIGKILL.
+    drop(daemon);
+    let lines = BufReader::new(reader).lines().map_while(Result::ok);
+    let mut ids: Vec<String> = lines.filter_map(|line| id(&line)).collect();
+    let first = ids.len();
+    assert!(first < records.len(), "the reader had stopped");
+
+    let daemon = home.start(world);
+    let told: HashSet<&str> = records.iter().map(|record| &*record.kill.id).collect();
+    let later = wait::until("every line", || daemon.written(), |later| {
+        let ids = ids.iter().map(String::as_str);
+        let later = later.iter().map(|record| &*record.kill.id);
+        told == ids.chain(later).collect()
+    });
+    ids.extend(later.iter().map(|record| record.kill.id.clone()));
+    assert_eq!(total(&daemon), before);
+    assert_eq!(daemon.kills(None), records);
+    let all_logged = || home.all_logged();
+    wait::until_so("every line is known to be written", all_logged, || daemon.log());
+    drop(daemon);
+    let daemon = home.start(world);
+    assert!(daemon.written().is_empty());
+    assert_eq!(total(&daemon), before);
+    format!(
+        "{first} of {} lines, then the rest, {} twice",
+        told.len(),
+        ids.len() - told.len()
+    )
+}
+
+/// The id of a whole line; the last may be cut short.
+fn id(line: &str) -> Option<String> {
+    let record: Record = serde_json::from_str(line).ok()?;
+    Some(record.kill.id)
 }
 
 /// Without anything that captures meanwhile, the cgroup's own counters tell.

@@ -44,18 +44,20 @@ pub(crate) fn killed_while_draining(world: &World) -> String {
     let last = daemons.start(&FLAGS);
     until(&last, "all of them", |daemon| total(daemon) >= waiting);
     balanced(&last);
-    assert_eq!(total(&last), waiting, "{}", last.log());
-    let told = last.kills(None);
-    assert_eq!(told.len() as u64, waiting);
-    let told = ids(&told);
-    assert_eq!(told.len() as u64, waiting, "some are told twice");
+    // The kernel does not count a process that shares a victim's memory, nor perhaps one without a
+    // signal to prove it: `balanced` knows how many those are.
+    let (counted, records) = counted(&last);
+    assert!(counted >= waiting, "{counted} of {waiting}");
+    assert_eq!(records.len() as u64, counted, "each has a record");
+    let told = ids(&records);
+    assert_eq!(told.len(), records.len(), "some are told twice");
     until(&last, "each has its line", |daemon| {
         let later = daemon.written();
         let lines = lines.iter().chain(&later).map(|line| &*line.kill.id);
         lines.collect::<BTreeSet<&str>>().is_superset(&told)
     });
     let again = lines.len() + last.written().len() - told.len();
-    format!("{waiting} kills, each counted once, {again} of their lines written again")
+    format!("{counted} kills, each counted once, {again} of their lines written again")
 }
 
 /// Has processes killed until the kernel has counted so many.
@@ -105,6 +107,17 @@ fn ids(records: &[Record]) -> BTreeSet<&str> {
 
 fn total(daemon: &Daemon) -> u64 {
     daemon.metrics().sum("oom_probe_kills_total", &[])
+}
+
+/// How many are counted, and their records. Others may be killed on this machine meanwhile.
+fn counted(daemon: &Daemon) -> (u64, Vec<Record>) {
+    loop {
+        let before = total(daemon);
+        let records = daemon.kills(None);
+        if total(daemon) == before {
+            return (before, records);
+        }
+    }
 }
 
 fn until(daemon: &Daemon, what: &str, done: impl Fn(&Daemon) -> bool) {
