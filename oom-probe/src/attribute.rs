@@ -29,7 +29,7 @@ use crate::{
     labels::{Attribution, Scope},
     pods::{
         PodEvent,
-        index::{Index, Refused},
+        index::{Found, Index, Refused},
         pod::Pod,
     },
 };
@@ -188,6 +188,20 @@ impl Attributor {
         if self.config.kubernetes {
             self.index.restore(pod, gone);
         }
+    }
+
+    /// The pod of such a kill, if it is known from before a restart only.
+    pub fn unconfirmed(&self, kill: &Kill) -> Option<PodUid> {
+        let found = self.index.lookup(&kill.identity);
+        let (Found::Container(pod, _) | Found::Sandbox(pod) | Found::Unlisted(pod)) = found else {
+            return None;
+        };
+        (pod.remembered && !pod.past).then_some(pod.pod.uid)
+    }
+
+    /// A pod of before a restart is there still: its cgroup says so.
+    pub fn confirm(&mut self, uid: &PodUid) {
+        self.index.confirm(uid);
     }
 
     /// A pod of before a restart was deleted before it, too.

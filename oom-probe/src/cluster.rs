@@ -14,7 +14,10 @@ use jiff::Timestamp;
 
 use crate::{
     attribute::{Attributor, Change, Decision},
-    cgroup::{pod::PodUid, population::Populations},
+    cgroup::{
+        pod::PodUid,
+        population::{Population, Populations},
+    },
     kill::{Kill, Record},
     labels::{Outcome, Scope},
     memory,
@@ -90,7 +93,9 @@ impl Cluster {
     }
 
     /// Takes a kill.
-    pub fn on_kill(&mut self, kill: Kill, now: Instant) -> Attributed {
+    pub fn on_kill(&mut self, mut kill: Kill, now: Instant) -> Attributed {
+        self.attributor.identify(&mut kill);
+        self.confirm(&kill);
         let (scope, records) = match self.attributor.on_kill(kill, now) {
             Decision::Record(record) => (record.scope, vec![*record]),
             Decision::Parked(scope, displaced) => {
@@ -101,6 +106,22 @@ impl Cluster {
         };
         self.count(&records, now);
         Attributed { scope, records }
+    }
+
+    /// After a restart, before the pods are listed: a container in which something runs is there, and
+    /// so is its pod.
+    fn confirm(&mut self, kill: &Kill) {
+        let Some(uid) = self.attributor.unconfirmed(kill) else {
+            return;
+        };
+        let signs = look(
+            Place::of(kill),
+            self.attributor.index(),
+            self.populations.as_ref(),
+        );
+        if signs.population == Some(Population::Populated) {
+            self.attributor.confirm(&uid);
+        }
     }
 
     /// Takes what the watch tells; returns the records that had waited for it.

@@ -7,6 +7,7 @@
 //! lost a process in it.
 
 mod judge;
+mod place;
 mod untold;
 
 use std::{
@@ -214,11 +215,7 @@ impl Outcomes {
                 self.pending.push_back(pending);
                 continue;
             };
-            let kill = &pending.kill.kill;
-            let signs = look(Place {
-                cgroup: seen_from_node(kill),
-                id: kill.identity.container,
-            });
+            let signs = look(Place::of(&pending.kill.kill));
             match judge(signs, pending.last_victim, since, pending.status_within()) {
                 Some(outcome) => settled.push(self.settle(pending, outcome, now)),
                 None => {

@@ -12,7 +12,10 @@ use crate::{
     labels::Outcome,
     outcome::{Key, Outcomes, Settled, Unsettled},
     pods::pod::Pod,
-    sinks::containers::Containers,
+    sinks::{
+        containers::Containers,
+        events::state::{Moment, StoredWindow},
+    },
 };
 
 impl Cluster {
@@ -88,6 +91,31 @@ impl Cluster {
     pub fn replay_settled(&mut self, key: &Key, outcome: Outcome, now: Instant) {
         if let Some(settled) = self.outcomes.resolve(key, outcome, now) {
             self.containers.on_settled(&settled, now);
+        }
+    }
+
+    /// How long containers wait for their next Kubernetes Event: all of them.
+    #[must_use]
+    pub fn event_windows(&self, at: Moment) -> Vec<StoredWindow> {
+        let events = self.events.as_ref();
+        events.map(|events| events.export(at)).unwrap_or_default()
+    }
+
+    /// The same, of those for which it is new or has changed.
+    pub fn take_event_windows(&mut self, at: Moment) -> Vec<StoredWindow> {
+        let events = self.events.as_mut();
+        events
+            .map(|events| events.take_changed(at))
+            .unwrap_or_default()
+    }
+
+    /// A container waits for its next Kubernetes Event.
+    pub fn restore_event_window(&mut self, window: StoredWindow, at: Moment) {
+        if let Some(events) = &mut self.events {
+            let attributor = &self.attributor;
+            events.restore(window, at, |settled| {
+                attributor.identify(&mut settled.kill.kill);
+            });
         }
     }
 

@@ -57,6 +57,7 @@ impl Pipeline {
             self.recover();
         }
         self.tell(self.read_until_ns);
+        self.commit(Instant::now());
         drained
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use oom_probe_common::ledger::Count;
 use serde_json::value::RawValue;
 
@@ -14,7 +15,7 @@ use crate::{
     kernel::ring::RingState,
     kill::Record,
     outcome::Unsettled,
-    sinks::{Told, history::Query},
+    sinks::{Told, events::state::Moment, history::Query},
     state::{
         self,
         entry::{Counted, Entry, Node, Pending, Settled, StoredKilled, StoredRecord},
@@ -82,6 +83,7 @@ impl Pipeline {
     /// journal has yet to tell.
     pub(super) fn write_down(&mut self) {
         let notes = self.cluster.take_notes();
+        let windows = self.cluster.take_event_windows(moment());
         let Some(mut state) = self.state.take() else {
             return;
         };
@@ -101,6 +103,9 @@ impl Pipeline {
                 Note::Gone(uid) => state.add(&Entry::Gone(uid, 0)),
             }
         }
+        for window in windows {
+            state.add(&Entry::EventWindow(Box::new(window)));
+        }
         let logged = self.lines.take_done();
         if logged > 0 {
             state.add(&Entry::Logged(logged));
@@ -118,6 +123,7 @@ impl Pipeline {
     /// Writes everything down; true if it can be read again.
     pub(super) fn keep_all(&mut self, now: Instant, sync: bool) -> bool {
         self.lines.take_done();
+        self.cluster.take_event_windows(moment());
         let Some(mut state) = self.state.take() else {
             return false;
         };
@@ -178,6 +184,9 @@ impl Pipeline {
         for key in self.cluster.outcomes().recent() {
             state::push(&mut frames, &[Entry::Recent(key.clone())]);
         }
+        for window in self.cluster.event_windows(moment()) {
+            state::push(&mut frames, &[Entry::EventWindow(Box::new(window))]);
+        }
         for json in self.lines.waiting() {
             if let Ok(json) = serde_json::from_slice(json) {
                 state::push(&mut frames, &[Entry::Unlogged(json)]);
@@ -227,6 +236,13 @@ impl Pipeline {
                 && kill.process.tgid == process.tgid
                 && (process.role.is_none() || kill.process.start_time_ns == process.start_time_ns)
         })
+    }
+}
+
+fn moment() -> Moment {
+    Moment {
+        now: Instant::now(),
+        wall: Timestamp::now(),
     }
 }
 

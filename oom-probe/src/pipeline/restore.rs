@@ -20,6 +20,7 @@ use crate::{
     kill::Kill,
     labels::{Limit, Role, Scope},
     outcome::Unsettled,
+    sinks::events::state::Moment,
     state::{
         State,
         entry::{Counted, Entry, Node, Pending, Settled, StoredKilled, Unreadable, entries},
@@ -42,13 +43,6 @@ struct Gathered {
     /// Records whose lines are not known to be written, the oldest first.
     unlogged: VecDeque<Box<str>>,
     entries: usize,
-}
-
-/// Now, by both clocks.
-#[derive(Clone, Copy)]
-struct Moment {
-    now: Instant,
-    wall: Timestamp,
 }
 
 impl Gathered {
@@ -236,6 +230,7 @@ impl Pipeline {
             }
             Entry::Recent(key) => self.cluster.restore_recent(key, now),
             Entry::History(json) => self.sinks.history.restore(json.get()).map_err(corrupt)?,
+            Entry::EventWindow(window) => self.cluster.restore_event_window(*window, at),
             Entry::Logged(lines) => {
                 let lines = gathered.unlogged.len().min(lines as usize);
                 gathered.unlogged.drain(..lines);

@@ -129,6 +129,13 @@ impl Index {
         }
     }
 
+    /// A pod of before a restart is there still, though no list has said so yet.
+    pub fn confirm(&mut self, uid: &PodUid) {
+        if let Some(entry) = self.pods.get_mut(uid) {
+            entry.remembered = false;
+        }
+    }
+
     /// Makes a pod of before a restart a tombstone.
     pub fn restore_gone(&mut self, uid: &PodUid, since: Instant) -> Option<Arc<Pod>> {
         let pod = self.pods.get(uid)?.pod.clone();

@@ -9,6 +9,7 @@ mod limit;
 pub(crate) mod note;
 pub(crate) mod object;
 pub(crate) mod post;
+pub mod state;
 
 use std::{
     sync::Arc,
@@ -23,6 +24,7 @@ use crate::{labels::Outcome, outcome::Settled, pods::pod::Pod};
 use limit::{Limiter, Refused};
 use object::Subject;
 use post::Poster;
+use state::{Moment, StoredWindow};
 
 /// `--events`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -96,6 +98,27 @@ impl Events {
     /// When [`Events::tick`] has something to do.
     pub fn next_tick(&self) -> Option<Instant> {
         self.limiter.next_tick()
+    }
+
+    /// The windows of all containers.
+    #[must_use]
+    pub fn export(&self, at: Moment) -> Vec<StoredWindow> {
+        self.limiter.export(at)
+    }
+
+    /// The windows that have changed since the last time.
+    pub fn take_changed(&mut self, at: Moment) -> Vec<StoredWindow> {
+        self.limiter.take_changed(at)
+    }
+
+    /// Goes on with a window of before a restart; `identify` completes the kill of its event.
+    pub fn restore(
+        &mut self,
+        window: StoredWindow,
+        at: Moment,
+        identify: impl FnOnce(&mut Settled),
+    ) {
+        self.limiter.restore(window, at, identify);
     }
 
     /// Posts what is queued, for that long.

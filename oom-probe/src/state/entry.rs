@@ -25,7 +25,10 @@ use crate::{
     labels::{Attribution, Limit, Outcome, Role, Scope},
     outcome,
     pods::pod::Pod,
-    sinks::containers::state::{StoredContainer, StoredWorkload},
+    sinks::{
+        containers::state::{StoredContainer, StoredWorkload},
+        events::state::StoredWindow,
+    },
 };
 
 /// Version of the files. A daemon reads its own and no other.
@@ -82,6 +85,8 @@ pub enum Entry<'a> {
     /// A kill record of the history.
     #[serde(borrow)]
     History(&'a RawValue),
+    /// How long a container waits for its next Kubernetes Event.
+    EventWindow(Box<StoredWindow>),
     /// The oldest lines that waited to be written are, so many of them.
     Logged(u64),
     /// A kill record whose line waits to be written; in snapshots only.

@@ -139,6 +139,9 @@ pub(crate) const DAEMON: &[Scenario] = &[
     once("down: what waits", down::waiting),
     once("down: increase", down::increase),
     once("down: state lost", down::state_lost),
+    once("down: the container lives on", down::again::lives_on),
+    once("down: one Event", down::again::one_event),
+    once("down: series refused", down::again::refused),
     once("down: stopped while connected", down::stopping::connected),
     once("down: stopped while held up", down::stopping::held_up),
     with(

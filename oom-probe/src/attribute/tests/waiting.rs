@@ -202,3 +202,31 @@ fn a_daemon_that_stops_tells_what_it_knows_of_kills_that_wait() {
     );
     assert_eq!(node.attributor.parked().count(), 0);
 }
+
+#[test]
+fn a_pod_of_before_a_restart_is_a_tombstone_until_a_list_or_its_cgroup_says_that_it_is_there() {
+    let restarted = || {
+        let before = Node::with(&[pod("cart", 1).running("app", 1)]);
+        let mut node = Node::unsynced();
+        for pod in before.attributor.index().pods() {
+            node.attributor.restore_pod(Arc::clone(pod), None);
+        }
+        node
+    };
+    let uid = uid(1).parse().unwrap();
+    let kill = kill_in(&path(1, 1));
+    let mut node = restarted();
+    assert_eq!(node.attributor.unconfirmed(&kill), Some(uid));
+    assert_eq!(shown(&node.decided(&path(1, 1))), "tombstone shop/cart/app");
+    node.attributor.confirm(&uid);
+    assert_eq!(node.attributor.unconfirmed(&kill), None);
+    assert_eq!(shown(&node.decided(&path(1, 1))), "live shop/cart/app");
+    // What a list says counts all the same.
+    node.list(&[]);
+    assert_eq!(shown(&node.decided(&path(1, 1))), "tombstone shop/cart/app");
+
+    let mut node = restarted();
+    node.list(&[pod("cart", 1).running("app", 1)]);
+    assert_eq!(node.attributor.unconfirmed(&kill), None);
+    assert_eq!(shown(&node.decided(&path(1, 1))), "live shop/cart/app");
+}

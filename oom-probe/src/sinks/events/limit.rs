@@ -1,22 +1,24 @@
 //! How many Events: a container that is killed every second is one message every five minutes.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::object::Subject;
 use crate::outcome::Settled;
 
 /// How long a container waits for its next Event.
-const WINDOW: Duration = Duration::from_secs(300);
+pub(super) const WINDOW: Duration = Duration::from_secs(300);
 /// Events that the whole node may send at once.
-const BURST: u32 = 20;
+pub(super) const BURST: u32 = 20;
 /// How long it takes until it may send one more.
-const REFILL: Duration = Duration::from_secs(6);
+pub(super) const REFILL: Duration = Duration::from_secs(6);
 /// Containers whose windows are remembered; others wait until one is over.
-const MAX_WINDOWS: usize = 512;
+pub(super) const MAX_WINDOWS: usize = 512;
 
 /// An OOM event and what its Event is about.
 pub(super) type Candidate = Arc<(Settled, Subject)>;
@@ -41,24 +43,26 @@ pub(super) enum Refused {
 /// The windows of the containers and the bucket of the node.
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
-    windows: HashMap<Container, Window>,
-    bucket: Bucket,
+    pub(super) windows: HashMap<Container, Window>,
+    pub(super) bucket: Bucket,
+    /// Whose windows the state does not have as they are.
+    pub(super) changed: HashSet<Container>,
 }
 
 /// By the pod's UID: one that comes back under its name is another object, with Events of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Container {
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Container {
     pod: String,
     field_path: Option<String>,
 }
 
 #[derive(Debug)]
-struct Window {
-    ends: Instant,
+pub(super) struct Window {
+    pub(super) ends: Instant,
     /// The last event of the window, which is sent when it ends.
-    last: Option<Candidate>,
+    pub(super) last: Option<Candidate>,
     /// Those before it.
-    left_out: u32,
+    pub(super) left_out: u32,
 }
 
 impl Limiter {
@@ -69,6 +73,7 @@ impl Limiter {
             if window.ends > now || window.last.is_some() {
                 window.left_out += u32::from(window.last.is_some());
                 window.last = Some(event);
+                self.changed.insert(container);
                 return Err(Refused::Later);
             }
         } else if self.windows.len() >= MAX_WINDOWS {
@@ -80,6 +85,7 @@ impl Limiter {
             last: (!admitted).then(|| event.clone()),
             left_out: 0,
         };
+        self.changed.insert(container.clone());
         self.windows.insert(container, window);
         if admitted {
             Ok(Admitted { event, left_out: 0 })
@@ -95,11 +101,11 @@ impl Limiter {
             .retain(|_, window| window.ends > now || window.last.is_some());
         let mut over: Vec<_> = self
             .windows
-            .values_mut()
-            .filter(|window| window.ends <= now)
+            .iter_mut()
+            .filter(|(_, window)| window.ends <= now)
             .collect();
-        over.sort_by_key(|window| window.ends);
-        for window in over {
+        over.sort_by_key(|(_, window)| window.ends);
+        for (container, window) in over {
             if window.last.is_none() || !self.bucket.take(now) {
                 continue;
             }
@@ -107,6 +113,7 @@ impl Limiter {
                 let left_out = std::mem::take(&mut window.left_out);
                 admitted.push(Admitted { event, left_out });
                 window.ends = now + WINDOW;
+                self.changed.insert(container.clone());
             }
         }
         admitted
@@ -130,9 +137,9 @@ impl Container {
 
 /// Holds at most [`BURST`], one more every [`REFILL`].
 #[derive(Debug, Default)]
-struct Bucket {
+pub(super) struct Bucket {
     /// When it will be full again; its content is what is missing until then.
-    full_at: Option<Instant>,
+    pub(super) full_at: Option<Instant>,
 }
 
 impl Bucket {

@@ -4,6 +4,7 @@
 //! events` and most exporters show.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -18,7 +19,7 @@ const MAX_NAME: usize = 253;
 pub(crate) const COMPONENT: &str = "oom-probe";
 
 /// What an Event is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Subject {
     pub(crate) namespace: String,
     pub(crate) name: String,

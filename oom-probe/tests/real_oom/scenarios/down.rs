@@ -1,6 +1,7 @@
 //! Kills of a time without a daemon, where hooks and ring are pinned: whose they are, and what a
 //! Prometheus sees of them.
 
+pub(super) mod again;
 pub(super) mod reboot;
 pub(super) mod stopping;
 

@@ -95,7 +95,9 @@ pub(crate) fn goes_on(world: &World) -> String {
     kills_in(&daemon, &cgroup, 1);
     let (before, records) = (total(&daemon), daemon.kills(None));
     let all_logged = || home.all_logged();
-    wait::until_so("the line is known to be written", all_logged, || daemon.log());
+    wait::until_so("the line is known to be written", all_logged, || {
+        daemon.log()
+    });
     // SIGKILL.
     drop(daemon);
     let daemon = home.start(world);
@@ -147,16 +149,22 @@ pub(crate) fn logged_again(world: &World) -> String {
 
     let daemon = home.start(world);
     let told: HashSet<&str> = records.iter().map(|record| &*record.kill.id).collect();
-    let later = wait::until("every line", || daemon.written(), |later| {
-        let ids = ids.iter().map(String::as_str);
-        let later = later.iter().map(|record| &*record.kill.id);
-        told == ids.chain(later).collect()
-    });
+    let later = wait::until(
+        "every line",
+        || daemon.written(),
+        |later| {
+            let ids = ids.iter().map(String::as_str);
+            let later = later.iter().map(|record| &*record.kill.id);
+            told == ids.chain(later).collect()
+        },
+    );
     ids.extend(later.iter().map(|record| record.kill.id.clone()));
     assert_eq!(total(&daemon), before);
     assert_eq!(daemon.kills(None), records);
     let all_logged = || home.all_logged();
-    wait::until_so("every line is known to be written", all_logged, || daemon.log());
+    wait::until_so("every line is known to be written", all_logged, || {
+        daemon.log()
+    });
     drop(daemon);
     let daemon = home.start(world);
     assert!(daemon.written().is_empty());
