@@ -49,8 +49,24 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let diagnostics =
         log_to_stderr(args.daemon.log_level).context("cannot write to standard error")?;
     let result = block_on(run_until_stopped(args));
+    Ok(ended(&diagnostics, result))
+}
+
+/// Says why the daemon ends, if it failed, and gives the diagnostics a moment to be written. Whoever
+/// should read them may have stopped: nobody waits for that.
+pub(crate) fn ended(diagnostics: &Output, result: anyhow::Result<ExitCode>) -> ExitCode {
+    let code = result.unwrap_or_else(|error| {
+        diagnostics.push(failure(&error).into_bytes());
+        exit_code(&error)
+    });
     diagnostics.finish(FLUSH);
-    result
+    code
+}
+
+/// The line that names the cause and the remedy.
+#[must_use]
+pub fn failure(error: &anyhow::Error) -> String {
+    format!("oom-probe: {error:#}\n")
 }
 
 /// Runs a future on one thread, which is all that a daemon on every node may cost.

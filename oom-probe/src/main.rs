@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         Command::Unpin(args) => unpin::run(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("oom-probe: {error:#}");
+        eprint!("{}", daemon::failure(&error));
         daemon::exit_code(&error)
     })
 }

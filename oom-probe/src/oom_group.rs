@@ -116,12 +116,11 @@ pub fn run(args: OomGroupArgs) -> anyhow::Result<ExitCode> {
     let diagnostics =
         daemon::log_to_stderr(args.daemon.log_level).context("cannot write to standard error")?;
     let result = if args.put_back {
-        put_back::run(&writable(&args.cgroup_root)?)
+        writable(&args.cgroup_root).and_then(|root| put_back::run(&root))
     } else {
         daemon::block_on(run_until_stopped(args))
     };
-    diagnostics.finish(FLUSH);
-    result
+    Ok(daemon::ended(&diagnostics, result))
 }
 
 async fn run_until_stopped(args: OomGroupArgs) -> anyhow::Result<ExitCode> {

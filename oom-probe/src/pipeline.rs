@@ -23,7 +23,7 @@ use crate::{
         complete::Complete,
         ledger::Ledger,
         referee::{self, Baseline, Referee, distance, read_together},
-        ring::{Records, RingState},
+        ring::Records,
         takeover::Takeover,
         witness::SignalWitness,
     },
@@ -31,7 +31,7 @@ use crate::{
     sinks::{Sinks, events::Events, metrics::NodeCounters},
     state::{
         State,
-        entry::{Based, Counted},
+        entry::{Based, Counted, Node},
     },
 };
 use again::Again;
@@ -79,8 +79,8 @@ pub struct Pipeline {
     deferral: Deferral,
     /// Kills that are counted and whose records are still in the rings.
     in_ring: Vec<Counted>,
-    /// What the state says of the rings.
-    kept_rings: Vec<RingState>,
+    /// What the state says of counts and rings.
+    kept: Node,
     marks_base: Based,
     dropped_base: Based,
     /// Where containers' own counters are, if they are needed: nothing is kept while no daemon runs.
@@ -169,7 +169,7 @@ impl Pipeline {
             again: Again::default(),
             deferral: Deferral::default(),
             in_ring: Vec::new(),
-            kept_rings: Vec::new(),
+            kept: Node::default(),
             marks_base: Based::default(),
             dropped_base: Based::default(),
             counters,

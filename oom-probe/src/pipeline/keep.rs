@@ -111,10 +111,13 @@ impl Pipeline {
             state.add(&Entry::Logged(logged));
         }
         let node = self.node();
-        if state.is_pending() || node.rings != self.kept_rings {
-            self.kept_rings.clone_from(&node.rings);
+        // What the rings have released they say themselves.
+        if state.is_pending() || !node.has_read_as(&self.kept) {
             self.in_ring.retain(|kill| is_read_again(kill, &node.rings));
-            state.add(&Entry::Node(Box::new(node)));
+            if node != self.kept {
+                self.kept.clone_from(&node);
+                state.add(&Entry::Node(Box::new(node)));
+            }
             state.commit();
         }
         self.state = Some(state);

@@ -185,6 +185,14 @@ pub struct Node {
 }
 
 impl Node {
+    /// Whether the rings were read up to the same positions.
+    #[must_use]
+    pub fn has_read_as(&self, other: &Self) -> bool {
+        let read = |ring: &RingState| (ring.id, ring.read);
+        let rings = self.rings.iter().map(read);
+        rings.eq(other.rings.iter().map(read))
+    }
+
     /// Whether it is about that ring.
     #[must_use]
     pub fn has_ring(&self, id: u32) -> bool {

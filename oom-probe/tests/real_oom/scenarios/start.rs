@@ -1,13 +1,19 @@
 //! How the daemon starts and ends, and how it refuses to: one line that names cause and remedy.
 
 use std::fs::File;
+use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::daemon::Daemon;
 use crate::world::World;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A user and group without any rights.
 const NOBODY: u32 = 65534;
@@ -53,7 +59,33 @@ pub(crate) fn taken_port(world: &World) -> String {
         line.contains(&address) && line.contains("--listen"),
         "{line}"
     );
+    let mut command = daemon(world);
+    command.args(["--listen", &address]);
+    ends_unread(command, ASKED_WRONGLY);
     line
+}
+
+/// It ends though nobody reads what it says.
+fn ends_unread(mut command: Command, code: i32) {
+    let (_reader, mut writer) = io::pipe().unwrap();
+    // SAFETY: fcntl(2) with this command takes a number alone.
+    let size = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_GETPIPE_SZ) };
+    writer.write_all(&vec![b' '; size as usize]).unwrap();
+    let mut child = command.stderr(writer).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > deadline {
+            // It is ours and not yet reaped.
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("it waits for a reader");
+        }
+        thread::sleep(PAUSE);
+    };
+    assert_eq!(status.code(), Some(code));
 }
 
 pub(crate) fn bad_flag(world: &World) -> String {
