@@ -31,8 +31,10 @@ use crate::{
     },
 };
 
-/// Version of the files. A daemon reads its own and no other.
-pub const VERSION: u32 = 1;
+/// Version of the files. A daemon reads its own and those before it.
+pub const VERSION: u32 = 2;
+/// The first: its entries are those of version 2 without lines of the log and windows of Events.
+const FIRST: u32 = 1;
 
 /// What begins each file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,7 +263,7 @@ impl StoredRecord<'_> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// It was written by a later version.
-    #[error("it is of version {0}, and this oom-probe reads version {VERSION}")]
+    #[error("it is of version {0}, and this oom-probe reads up to version {VERSION}")]
     Version(u32),
     /// Checksums or content are wrong.
     #[error("it is damaged")]
@@ -292,7 +294,7 @@ pub fn open<R: Read>(reader: R) -> Result<(Header, Frames<R>), Unreadable> {
         version: u32,
     }
     let Versioned { version } = serde_json::from_slice(frame).map_err(|_| Unreadable::Corrupt)?;
-    if version != VERSION {
+    if !(FIRST..=VERSION).contains(&version) {
         return Err(Unreadable::Version(version));
     }
     let header = serde_json::from_slice(frame).map_err(|_| Unreadable::Corrupt)?;

@@ -310,7 +310,7 @@ fn a_journal_of_any_length_is_read_at_the_start() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn what_is_said_to_be_written_can_be_read(
@@ -323,7 +323,7 @@ proptest! {
         for (mood, counts, seconds) in steps {
             test.disk.set(mood);
             for _ in 0..counts {
-                test.count(30 << 10);
+                test.count(16 << 10);
             }
             if mood != Mood::Hangs {
                 test.ends();

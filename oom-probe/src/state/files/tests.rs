@@ -124,10 +124,29 @@ fn a_damaged_journal_counts_up_to_the_damage_and_is_told_of() {
 }
 
 #[test]
+fn files_of_an_earlier_version_are_read() {
+    let directory = written();
+    for name in ["snapshot", "journal.1"] {
+        let path = directory.path().join(name);
+        let text = fs::read_to_string(&path).unwrap();
+        let (header, rest) = text.split_once('\n').unwrap();
+        let header = header[18..].replace(r#""version":2"#, r#""version":1"#);
+        let mut bytes = Vec::new();
+        frame::push(&mut bytes, header.as_bytes());
+        bytes.extend_from_slice(rest.as_bytes());
+        fs::write(&path, bytes).unwrap();
+    }
+    let found = read(&directory);
+    assert_eq!(told(&found), [1, 2, 3]);
+    assert!(found.trouble.is_none());
+    assert_eq!(found.files[0].header.version, 1);
+}
+
+#[test]
 fn a_snapshot_that_cannot_be_read_is_set_aside() {
     let whole = fs::read(written().path().join("snapshot")).unwrap();
     let newer = String::from_utf8(whole.clone()).unwrap();
-    let newer = newer.replace(r#""version":1"#, r#""version":2"#);
+    let newer = newer.replace(r#""version":2"#, r#""version":3"#);
     let mut reframed = Vec::new();
     frame::push(
         &mut reframed,
@@ -144,7 +163,7 @@ fn a_snapshot_that_cannot_be_read_is_set_aside() {
         (newer.as_bytes(), "it is damaged"),
         (
             &reframed[..],
-            "it is of version 2, and this oom-probe reads version 1",
+            "it is of version 3, and this oom-probe reads up to version 2",
         ),
     ] {
         let directory = written();

@@ -285,9 +285,9 @@ pub(crate) fn unusable(world: &World) -> String {
     fs::write(&snapshot, changed).unwrap();
     captures(&home, &home.state(), "snapshot: it is damaged");
     rewrite(&snapshot, |header| {
-        header.replace(r#""version":1"#, r#""version":2"#)
+        header.replace(r#""version":2"#, r#""version":3"#)
     });
-    captures(&home, &home.state(), "it is of version 2");
+    captures(&home, &home.state(), "it is of version 3");
     assert!(home.state().join("snapshot.unusable").exists());
 
     let full = tmpfs(&home.scratch.path().join("full"), c"size=4096");
