@@ -268,12 +268,14 @@ impl Pipeline {
     pub fn conclude(&mut self) {
         self.refresh();
         let now = Instant::now();
+        // Before the state is written: it has how long a container waits for its next Event.
+        self.cluster.tell(None, now);
         if !self.keep_all(now, true) {
             let records = self.cluster.conclude(now);
             self.hand_out(&records);
+            self.cluster.tell(None, now);
         }
         self.release_on(now);
-        self.cluster.tell(None, now);
     }
 
     /// The Events that wait to be posted; there will be no more.
