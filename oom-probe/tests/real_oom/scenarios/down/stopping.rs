@@ -68,6 +68,9 @@ pub(crate) fn held_up(world: &World) -> String {
         node.dies();
     }
     until(&daemon, "all are told", || counted(&daemon) == Some(KILLS));
+    until(&daemon, "an Event is on its way", || {
+        !node.server.requests(Call::CreateEvent).is_empty()
+    });
     let began = Instant::now();
     let (status, log) = daemon.stop();
     let took = began.elapsed();
