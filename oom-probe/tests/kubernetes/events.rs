@@ -103,7 +103,7 @@ async fn an_event_waits_for_an_api_server_that_is_busy() {
         server.script(Call::CreateEvent, [answer]);
         let client = client(&server).await;
         let clock = Clock::stop();
-        let mut events = Events::start(client, NODE, Mode::All);
+        let mut events = Events::start(client, NODE, Mode::All, Counter::default());
         events.on_settled(
             &settled("a-1"),
             None,

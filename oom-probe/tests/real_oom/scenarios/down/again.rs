@@ -1,10 +1,10 @@
 //! What a daemon knows again of its node before anybody has told it.
 
 use std::fs;
-use std::time::Duration;
 
 use oom_probe::kill::Record;
 use oom_probe::labels::Attribution;
+use tokio::sync::watch;
 
 use super::{Node, counted, until};
 use crate::apiserver::{Answer, Call, pods::pod};
@@ -23,12 +23,13 @@ pub(crate) fn lives_on(world: &World) -> String {
     until(&daemon, "the first kill", || of_cart(&daemon).len() == 1);
     drop(daemon);
     node.dies();
-    let late = Answer::Late(Duration::from_secs(2));
-    node.server.script(Call::List, [late]);
+    let (release, held) = watch::channel(false);
+    node.server.script(Call::List, [Answer::Held(held)]);
     let daemon = node.start();
     until(&daemon, "the second kill", || of_cart(&daemon).len() == 2);
     let second = &of_cart(&daemon)[1];
     assert_eq!(second.attribution, Attribution::Live, "{}", daemon.log());
+    release.send(true).unwrap();
     until(&daemon, "the pods are listed", || {
         daemon.metrics().value("oom_probe_kubernetes_synced") == 1
     });
