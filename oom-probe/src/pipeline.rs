@@ -83,7 +83,7 @@ pub struct Pipeline {
     kept: Node,
     marks_base: Based,
     dropped_base: Based,
-    /// Where containers' own counters are, if they are needed: nothing is kept while no daemon runs.
+    /// Where cgroups' own counters are, if they are needed: nothing is kept while no daemon runs.
     counters: Option<MemoryRoot>,
     recovery: Option<Recovery>,
     boot: String,
@@ -121,7 +121,7 @@ pub struct Parts {
     pub baseline: Option<Baseline>,
     /// The node's procfs.
     pub proc_root: PathBuf,
-    /// Where containers' own counters are, if kills of a time without a daemon leave no other trace.
+    /// Where cgroups' own counters are, if kills of a time without a daemon leave no other trace.
     pub counters: Option<MemoryRoot>,
 }
 

@@ -209,7 +209,7 @@ impl Pipeline {
         }
     }
 
-    /// What the containers' counters say, read once everything else is written; or what they said
+    /// What the cgroups' counters say, read once everything else is written; or what they said
     /// before, as long as that is being compared.
     fn readings(&self) -> Option<Box<dyn FnOnce() -> Readings + Send>> {
         let root = self.counters.clone()?;

@@ -6,32 +6,28 @@ use jiff::Timestamp;
 
 use super::{Pipeline, Place};
 use crate::{
-    cgroup::{container::ContainerId, hierarchy::MemoryRoot, path::Identity},
+    cgroup::{hierarchy::MemoryRoot, path::Identity},
     event::Killed,
     kernel::ring::RingState,
     kill::{Cgroup, Kill, KillId, Victim},
     labels::{Limit, Role},
-    state::readings::{self, Counters, Missed, Readings},
+    state::readings::{self, Counters, Missed, Now, Readings, Seen},
 };
 
-/// More than one container's counters can have missed, by all likelihood: what lies beyond is told
+/// More than one cgroup's counters can have missed, by all likelihood: what lies beyond is told
 /// as a number.
 const MAX_TOLD: u64 = 1000;
 
 /// Finds them: what the counters said then, what they say now, and what was seen in between.
 pub(super) struct Recovery {
     before: Readings,
-    now: Vec<Counters>,
-    seen: Vec<(ContainerId, u64)>,
+    now: Now,
+    seen: Vec<Seen>,
 }
 
 impl Recovery {
     /// Reads the counters. `seen` are the kills that were counted since `before`.
-    pub(super) fn begin(
-        before: Readings,
-        seen: Vec<(ContainerId, u64)>,
-        root: &MemoryRoot,
-    ) -> Self {
+    pub(super) fn begin(before: Readings, seen: Vec<Seen>, root: &MemoryRoot) -> Self {
         Self {
             before,
             now: readings::read(root),
@@ -41,14 +37,12 @@ impl Recovery {
 
     /// A kill that this daemon has seen: it may have been counted before the counters were read.
     pub(super) fn see(&mut self, kill: &Kill) {
-        if let Some(container) = kill.identity.container {
-            self.seen.push((container, kill.boottime_ns));
-        }
+        self.seen.extend(Seen::of(kill));
     }
 
     /// What the state has to go on saying until it is over.
     pub(super) fn readings(&self) -> Readings {
-        self.before.with(&self.seen)
+        self.before.with(&self.seen, &self.now)
     }
 
     fn missed(self) -> Vec<Missed> {
@@ -86,7 +80,7 @@ impl Pipeline {
         }
         if total > 0 {
             tracing::warn!(
-                "{total} kills happened while nothing was hooked, by the containers' own counters: \
+                "{total} kills happened while nothing was hooked, by the cgroups' own counters: \
                  without a bpffs nothing more is known of them"
             );
         }
@@ -94,7 +88,7 @@ impl Pipeline {
         self.snapshot_soon();
     }
 
-    /// A kill of which nothing is known but the container.
+    /// A kill of which nothing is known but the cgroup.
     fn missed_kill(
         &self,
         counters: &Counters,

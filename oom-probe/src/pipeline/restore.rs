@@ -14,7 +14,6 @@ use super::{
     recovery::Recovery,
 };
 use crate::{
-    cgroup::container::ContainerId,
     event::{Killed, Remembered},
     kernel::{ring::RingState, takeover::Capture},
     kill::Kill,
@@ -25,7 +24,7 @@ use crate::{
         State,
         entry::{Counted, Entry, Node, Pending, Settled, StoredKilled, Unreadable, entries},
         files::{Found, Stored, Trouble},
-        readings::Readings,
+        readings::{Readings, Seen},
         whole::Whole,
     },
 };
@@ -36,8 +35,8 @@ struct Gathered {
     node: Node,
     counted: Vec<Counted>,
     readings: Option<Readings>,
-    /// Kills in containers since these readings.
-    seen: HashMap<String, (ContainerId, u64)>,
+    /// Kills since these readings, by id.
+    seen: HashMap<String, Seen>,
     /// Processes that were killed or marked in this boot, oldest first.
     remembered: Vec<Remembered>,
     /// Records whose lines are not known to be written, the oldest first.
@@ -48,8 +47,7 @@ struct Gathered {
 impl Gathered {
     /// A record and what was parked before it are one kill.
     fn see(&mut self, kill: &Kill) {
-        if let Some(container) = kill.identity.container {
-            let seen = (container, kill.boottime_ns);
+        if let Some(seen) = Seen::of(kill) {
             self.seen.insert(kill.id.clone(), seen);
         }
     }

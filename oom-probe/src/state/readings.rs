@@ -1,8 +1,9 @@
-//! What the cgroups of containers themselves have counted, for finding kills of a time in which
-//! nothing was hooked.
+//! What cgroups themselves have counted, for finding kills of a time in which nothing was hooked.
 //!
 //! The kernel counts each victim in its own cgroup: `memory.events.local` on v2, `memory.oom_control`
 //! on v1. What has come to that since it was read last, and was not seen by a hook, was missed.
+//!
+//! A container's cgroups count together. Outside containers each cgroup counts by itself.
 
 use std::{collections::HashMap, fs, os::unix::ffi::OsStringExt};
 
@@ -17,20 +18,36 @@ use crate::{
         path::{Identity, path_from_levels},
     },
     kernel::takeover::boottime_ns,
+    kill::Kill,
+    labels::Role,
 };
 
 /// Cgroups that are looked at: more than a node has.
 const MAX_CGROUPS: usize = 64 * 1024;
 
-/// The counters of containers.
+/// The counters at one time.
+///
+/// A cgroup outside containers that has counted nothing is left out, but for the root: where that
+/// is missing, cgroups outside containers were not read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readings(pub Vec<Reading>);
 
-/// The counters of one container: those of its cgroup and of all below together.
+/// Whose counters they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// A container's: those of its cgroup and of all below together.
+    Container(ContainerId),
+    /// Those of one cgroup, which has this id. An id is not given twice in a boot.
+    Cgroup(u64),
+}
+
+/// The counters of one owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
-    /// The container.
-    pub container: ContainerId,
+    /// Whose.
+    #[serde(flatten)]
+    pub owner: Owner,
     /// Processes killed, but the first of a group kill counts twice
     /// (`mm/oom_kill.c`, `__oom_kill_process`).
     pub kills: u64,
@@ -40,7 +57,7 @@ pub struct Reading {
     pub at_ns: u64,
 }
 
-/// A container as it is now.
+/// An owner of counters as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counters {
     /// What it has counted.
@@ -49,7 +66,27 @@ pub struct Counters {
     pub names: Vec<Vec<u8>>,
 }
 
-/// Kills that a container's own counters tell and nothing else.
+/// All counters as they are now.
+#[derive(Clone, Debug, Default)]
+pub struct Now {
+    /// Those of each owner.
+    pub counters: Vec<Counters>,
+    /// The owner of each cgroup that has counters, by its id.
+    owners: HashMap<u64, Owner>,
+    /// Whether every cgroup was looked at.
+    complete: bool,
+}
+
+/// A kill that a hook saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    container: Option<ContainerId>,
+    /// The victim's cgroup and those above, leaf first.
+    cgroups: Vec<u64>,
+    at_ns: u64,
+}
+
+/// Kills that counters tell and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
     /// How many.
@@ -65,55 +102,126 @@ impl Reading {
     }
 }
 
-impl Readings {
-    /// As if these kills had been counted when the containers were read, by container and time:
-    /// for keeping what was read while it is compared.
+impl Seen {
+    /// What is to be known of that kill; `None` for one that the kernel does not count, of a
+    /// process that only shares its memory with the victim.
     #[must_use]
-    pub fn with(&self, kills: &[(ContainerId, u64)]) -> Self {
+    pub fn of(kill: &Kill) -> Option<Self> {
+        (kill.role != Role::SharedMm).then(|| Self {
+            container: kill.identity.container,
+            cgroups: kill.cgroup_ids.clone(),
+            at_ns: kill.boottime_ns,
+        })
+    }
+}
+
+impl Readings {
+    /// As if these kills had been counted when the counters were read: for keeping what was read
+    /// while it is compared.
+    #[must_use]
+    pub fn with(&self, seen: &[Seen], now: &Now) -> Self {
         let mut readings = self.0.clone();
+        let mut kills = now.by_owner(seen);
         for reading in &mut readings {
-            reading.kills += count(kills, reading.container, reading.at_ns..=u64::MAX);
+            let times = kills.remove(&reading.owner).unwrap_or_default();
+            reading.kills += count(&times, reading.at_ns..=u64::MAX);
         }
+        // Those that had counted nothing then.
+        let first = kills.into_iter().map(|(owner, times)| Reading {
+            owner,
+            kills: times.len() as u64,
+            groups: 0,
+            // Later than each of them, so that none is taken off a second time.
+            at_ns: times.into_iter().max().map_or(0, |last| last + 1),
+        });
+        readings.extend(first);
         Self(readings)
     }
 
-    /// The kills that happened since and were not seen. `seen` are those that were, by container
-    /// and time. A container that was not read then has been made since.
+    /// The kills that happened since and were not seen. An owner that was not read then has been
+    /// made since, or had counted nothing.
     #[must_use]
-    pub fn missed(&self, seen: &[(ContainerId, u64)], now: Vec<Counters>) -> Vec<Missed> {
-        let before: HashMap<_, _> = self.0.iter().map(|old| (old.container, old)).collect();
-        let missed = now.into_iter().filter_map(|counters| {
-            let Reading {
-                container, at_ns, ..
-            } = counters.reading;
+    pub fn missed(&self, seen: &[Seen], now: Now) -> Vec<Missed> {
+        let before: HashMap<_, _> = self.0.iter().map(|old| (old.owner, old)).collect();
+        let is_of_cgroup = |owner: &Owner| matches!(owner, Owner::Cgroup(_));
+        let everywhere = before.keys().any(is_of_cgroup);
+        let seen = now.by_owner(seen);
+        let missed = now.counters.into_iter().filter_map(|counters| {
+            let Reading { owner, at_ns, .. } = counters.reading;
+            if is_of_cgroup(&owner) && !everywhere {
+                return None;
+            }
             let (killed, since) = before
-                .get(&container)
+                .get(&owner)
                 .map_or((0, 0), |old| (old.killed(), old.at_ns));
             let growth = counters.reading.killed().saturating_sub(killed);
-            let kills = growth.saturating_sub(count(seen, container, since..=at_ns));
+            let seen = seen
+                .get(&owner)
+                .map_or(0, |times| count(times, since..=at_ns));
+            let kills = growth.saturating_sub(seen);
             (kills > 0).then_some(Missed { kills, counters })
         });
         missed.collect()
     }
 }
 
-fn count(
-    kills: &[(ContainerId, u64)],
-    container: ContainerId,
-    times: std::ops::RangeInclusive<u64>,
-) -> u64 {
-    let of = |kill: &&(ContainerId, u64)| kill.0 == container && times.contains(&kill.1);
-    kills.iter().filter(of).count() as u64
+fn count(times: &[u64], within: std::ops::RangeInclusive<u64>) -> u64 {
+    times.iter().filter(|time| within.contains(time)).count() as u64
+}
+
+impl Now {
+    /// The times of these kills by who has counted them: on v2 the memory controller may begin
+    /// above the victim's own cgroup.
+    fn by_owner(&self, seen: &[Seen]) -> HashMap<Owner, Vec<u64>> {
+        let mut all: HashMap<_, Vec<u64>> = HashMap::new();
+        for Seen {
+            container,
+            cgroups,
+            at_ns,
+        } in seen
+        {
+            let nearest = cgroups.iter().find_map(|id| self.owners.get(id)).copied();
+            if let Some(owner) = nearest.or(container.map(Owner::Container)) {
+                all.entry(owner).or_default().push(*at_ns);
+            }
+        }
+        all
+    }
+
+    /// What of them has to be kept.
+    fn readings(self, root: &MemoryRoot) -> Readings {
+        let Self {
+            counters, complete, ..
+        } = self;
+        let mut readings: Vec<_> = counters.into_iter().map(|at| at.reading).collect();
+        readings.retain(|reading| match reading.owner {
+            Owner::Container(_) => true,
+            Owner::Cgroup(_) => complete && reading.kills > 0,
+        });
+        let root = id_of(&root.path).map(Owner::Cgroup);
+        if complete
+            && let Ok(owner) = root
+            && !readings.iter().any(|reading| reading.owner == owner)
+        {
+            readings.push(Reading {
+                owner,
+                kills: 0,
+                groups: 0,
+                at_ns: boottime_ns(),
+            });
+        }
+        Readings(readings)
+    }
 }
 
 impl Counters {
-    /// The path of the container's cgroup, escaped, below the node's root.
+    /// The path of its cgroup, escaped, below the node's root.
     #[must_use]
     pub fn path(&self) -> String {
         path_from_levels(self.names.iter().map(Vec::as_slice))
     }
 
-    /// The ids of the cgroups from the container's to the node's root, as far as they are there.
+    /// The ids of the cgroups from its own to the node's root, as far as they are there.
     #[must_use]
     pub fn ids(&self, root: &MemoryRoot) -> Vec<u64> {
         let levels = 0..=self.names.len();
@@ -127,10 +235,12 @@ impl Counters {
     }
 }
 
-/// Reads the counters of every container below a root.
+/// Reads the counters of every cgroup below a root, and its own.
 #[must_use]
-pub fn read(root: &MemoryRoot) -> Vec<Counters> {
-    let mut containers: HashMap<ContainerId, Counters> = HashMap::new();
+pub fn read(root: &MemoryRoot) -> Now {
+    let mut containers: HashMap<Owner, Counters> = HashMap::new();
+    let mut owners = HashMap::new();
+    let mut complete = true;
     let mut waiting = vec![Vec::<Vec<u8>>::new()];
     let mut looked_at = 0;
     while let Some(names) = waiting.pop() {
@@ -139,14 +249,20 @@ pub fn read(root: &MemoryRoot) -> Vec<Counters> {
         let Some(directory) = root.directory(leaf_first()) else {
             continue;
         };
-        let identity = Identity::parse(leaf_first());
-        if let Some(container) = identity.container
-            && let Ok(events) = files::events(root.hierarchy, &directory)
+        if let Ok(events) = files::events(root.hierarchy, &directory)
+            && let Ok(id) = id_of(&directory)
         {
-            let level = identity.container_level.unwrap_or(0);
-            let at = containers.entry(container).or_insert_with(|| Counters {
+            let Identity {
+                container,
+                container_level,
+                ..
+            } = Identity::parse(leaf_first());
+            let level = container.and(container_level).unwrap_or(0);
+            let owner = container.map_or(Owner::Cgroup(id), Owner::Container);
+            owners.insert(id, owner);
+            let at = containers.entry(owner).or_insert_with(|| Counters {
                 reading: Reading {
-                    container,
+                    owner,
                     kills: 0,
                     groups: 0,
                     at_ns: 0,
@@ -158,121 +274,30 @@ pub fn read(root: &MemoryRoot) -> Vec<Counters> {
             at.reading.at_ns = boottime_ns();
         }
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            if looked_at + waiting.len() < MAX_CGROUPS
-                && entry.file_type().is_ok_and(|kind| kind.is_dir())
-            {
-                let mut below = vec![entry.file_name().into_vec()];
-                below.extend_from_slice(&names);
-                waiting.push(below);
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
             }
+            if looked_at + waiting.len() >= MAX_CGROUPS {
+                complete = false;
+                break;
+            }
+            let mut below = vec![entry.file_name().into_vec()];
+            below.extend_from_slice(&names);
+            waiting.push(below);
         }
     }
-    containers.into_values().collect()
+    Now {
+        counters: containers.into_values().collect(),
+        owners,
+        complete,
+    }
 }
 
 /// The counters alone, for the state.
 #[must_use]
 pub fn readings(root: &MemoryRoot) -> Readings {
-    let counters = read(root).into_iter();
-    Readings(counters.map(|at| at.reading).collect())
+    read(root).readings(root)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cgroup::hierarchy::Hierarchy;
-
-    fn id(digit: char) -> ContainerId {
-        digit.to_string().repeat(64).parse().unwrap()
-    }
-
-    fn reading(digit: char, kills: u64, groups: u64, at_ns: u64) -> Reading {
-        Reading {
-            container: id(digit),
-            kills,
-            groups,
-            at_ns,
-        }
-    }
-
-    fn now(kills: u64, groups: u64) -> Vec<Counters> {
-        vec![Counters {
-            reading: reading('a', kills, groups, 200),
-            names: Vec::new(),
-        }]
-    }
-
-    #[test]
-    fn what_grew_and_was_not_seen_was_missed() {
-        let before = Readings(vec![reading('a', 5, 1, 100)]);
-        for (what, seen, kills, groups, missed) in [
-            ("nothing", &[][..], 5, 1, 0),
-            ("one", &[], 6, 1, 1),
-            (
-                "a group of three, the first of which counts twice",
-                &[],
-                9,
-                2,
-                3,
-            ),
-            ("one that was seen", &[('a', 150)], 6, 1, 0),
-            ("one of two", &[('a', 150)], 7, 1, 1),
-            (
-                "one that was seen before the reading",
-                &[('a', 99)],
-                6,
-                1,
-                1,
-            ),
-            ("one that was seen after it", &[('a', 201)], 6, 1, 1),
-            ("another container's", &[('b', 150)], 6, 1, 1),
-            ("counters that went back", &[], 0, 0, 0),
-        ] {
-            let seen: Vec<_> = seen.iter().map(|&(digit, at)| (id(digit), at)).collect();
-            let found = before.missed(&seen, now(kills, groups));
-            let found: u64 = found.iter().map(|missed| missed.kills).sum();
-            assert_eq!(found, missed, "{what}");
-        }
-    }
-
-    #[test]
-    fn a_container_that_was_not_read_has_been_made_since() {
-        let found = Readings::default().missed(&[], now(2, 0));
-        assert_eq!(found[0].kills, 2);
-    }
-
-    #[test]
-    fn kills_that_were_counted_are_as_good_as_read() {
-        let before = Readings(vec![reading('a', 5, 0, 100)]);
-        let seen = [(id('a'), 150), (id('a'), 50)];
-        assert_eq!(before.with(&seen).0, [reading('a', 6, 0, 100)]);
-    }
-
-    #[test]
-    fn the_cgroups_of_a_container_count_together() {
-        let directory = tempfile::tempdir().unwrap();
-        let pod = format!(
-            "kubepods/pod6a1c1f1e-0f9a-4d7a-9a50-3a6c8f8b1c2d/{}",
-            id('a')
-        );
-        for (path, events) in [
-            ("system.slice/nginx.service", "oom_kill 9\n"),
-            (&*pod, "oom_kill 2\noom_group_kill 1\n"),
-            (&*format!("{pod}/worker"), "oom_kill 3\noom_group_kill 0\n"),
-        ] {
-            let cgroup = directory.path().join(path);
-            fs::create_dir_all(&cgroup).unwrap();
-            fs::write(cgroup.join("memory.events.local"), events).unwrap();
-        }
-        let root = MemoryRoot {
-            hierarchy: Hierarchy::V2,
-            path: directory.path().into(),
-        };
-        let found = read(&root);
-        assert_eq!(found.len(), 1);
-        let Reading { kills, groups, .. } = found[0].reading;
-        assert_eq!((kills, groups), (5, 1));
-        assert_eq!(found[0].path(), format!("/{pod}"));
-        assert_eq!(found[0].ids(&root).len(), 4);
-    }
-}
+mod tests;

@@ -155,6 +155,7 @@ pub(crate) const DAEMON: &[Scenario] = &[
     with("state of no use", STATE, state::unusable),
     with("state on a full disk", STATE, state::full_for_a_while),
     any("counters tell what no hook saw", state::counters_tell),
+    any("counters tell of units", state::counters_tell_of_units),
     any("stop", start::stop),
     any("no privileges", start::no_privileges),
     any("least privilege", privileges::least_privilege),

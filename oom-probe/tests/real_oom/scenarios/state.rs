@@ -10,7 +10,7 @@ use std::process::Command;
 
 use hog::cgroup::Cgroup;
 use oom_probe::kill::Record;
-use oom_probe::labels::Attribution;
+use oom_probe::labels::{Attribution, Scope};
 
 use super::{CONTAINER, LIMIT, POD};
 use crate::case::shown;
@@ -214,6 +214,55 @@ pub(crate) fn counters_tell(world: &World) -> String {
     let daemon = home.start(world);
     assert_eq!((recovered(&daemon), total(&daemon)), (2, before + 3));
     "2 of 2 while nothing was hooked, each once".to_owned()
+}
+
+/// The same outside containers: kills of a unit, of another that began meanwhile, and those of a
+/// unit that were seen and are not to be told again.
+pub(crate) fn counters_tell_of_units(world: &World) -> String {
+    let home = Home::new();
+    let big = world.limited("system.slice/big.service", LIMIT);
+    let quiet = world.limited("system.slice/quiet.service", LIMIT);
+    let daemon = home.start(world);
+    dies(world, &big);
+    kills_in(&daemon, &big, 1);
+    dies(world, &quiet);
+    kills_in(&daemon, &quiet, 1);
+    let before = total(&daemon);
+    drop(daemon);
+    for _ in 0..2 {
+        dies(world, &big);
+    }
+    let late = world.limited("system.slice/late.service", LIMIT);
+    dies(world, &late);
+    let daemon = home.start(world);
+    let mut kills = kills_in(&daemon, &big, 3).split_off(1);
+    kills.extend(kills_in(&daemon, &late, 1));
+    for kill in &kills {
+        assert_eq!(kill.attribution, Attribution::Recovered, "{kill:?}");
+        assert_eq!(kill.scope, Scope::Host, "{kill:?}");
+        let unit = kill.host.as_ref().and_then(|host| host.unit.as_deref());
+        assert!(
+            matches!(unit, Some("big.service" | "late.service")),
+            "{kill:?}"
+        );
+    }
+    kills_in(&daemon, &quiet, 1);
+    assert_eq!((recovered(&daemon), total(&daemon)), (3, before + 3));
+    let log = daemon.log();
+    assert!(
+        log.contains("3 kills happened while nothing was hooked"),
+        "{log}"
+    );
+    // Not again, neither those nor what is seen from now on, however it ends.
+    dies(world, &big);
+    kills_in(&daemon, &big, 4);
+    drop(daemon);
+    let daemon = home.start(world);
+    assert_eq!((recovered(&daemon), total(&daemon)), (3, before + 4));
+    daemon.stop();
+    let daemon = home.start(world);
+    assert_eq!((recovered(&daemon), total(&daemon)), (3, before + 4));
+    "3 of 3 in two units while nothing was hooked, each once".to_owned()
 }
 
 /// A state of another boot: its counters and its kills are kept, whoever had not been seen to end
