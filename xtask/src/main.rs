@@ -32,6 +32,7 @@ mod test;
 mod toolchain;
 mod tools;
 mod vm;
+mod wheel;
 mod whole;
 
 use std::process::ExitCode;

