@@ -274,7 +274,7 @@ impl Shared {
         let marks = pipeline.marks_submitted();
         let drained = pipeline.drain(BATCH);
         lock(&self.liveness).read(marks);
-        !drained.all
+        !drained.ended
     }
 
     /// A request wants to see everything up to now.

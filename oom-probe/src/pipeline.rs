@@ -208,6 +208,7 @@ impl Pipeline {
         self.assembler.is_holding()
             || (self.records.unsettled() > 0 && self.releasing.is_none())
             || self.records.unread() > 0
+            || self.records.has_left()
             || self.cluster.has_untold()
     }
 

@@ -21,6 +21,7 @@ mod tracepoint;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use aya::{Ebpf, programs::links::FdLink};
 use oom_probe_common::{ABI_VERSION, offsets::Offsets};
@@ -227,7 +228,7 @@ fn take_over(
         mark,
         context,
         refused: Vec::new(),
-        records: Records::new(rings, ring),
+        records: Records::new(rings, ring, Instant::now()),
         checkpoint,
         baseline: ledger.baseline(),
         ledger,

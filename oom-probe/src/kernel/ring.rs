@@ -4,18 +4,18 @@
 //! to the next one. kernel/bpf/ringbuf.c: a page with the reader's position, which is this side's
 //! to write, a page with the writer's, and the data, each record behind a header of 8 bytes.
 
+mod memory;
 mod records;
 mod size;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use aya::maps::MapData;
-use memmap2::{MmapOptions, MmapRaw};
 use serde::{Deserialize, Serialize};
 use tokio::io::{Interest, unix::AsyncFd};
 
+use memory::Memory;
 pub use records::{Item, Records};
 pub use size::RingSize;
 
@@ -38,17 +38,11 @@ pub struct RingState {
 }
 
 /// A ring buffer map, mapped.
-///
-/// The data is mapped once, not twice in a row as the kernel offers: each mapping counts in the
-/// resident memory, and only a record that wraps around has to be copied instead.
 pub struct Ring {
     fd: OwnedFd,
     /// Of the map.
     id: u32,
-    consumer: MmapRaw,
-    producer: MmapRaw,
-    page: usize,
-    size: usize,
+    memory: Memory,
     /// Up to where records were read.
     position: usize,
     /// Up to where they are not needed any more.
@@ -66,34 +60,28 @@ impl Ring {
     pub fn map(map: &MapData) -> io::Result<Self> {
         let info = map.info().map_err(io::Error::other)?;
         let size = info.max_entries() as usize;
-        let page = rustix::param::page_size();
         let fd = map.fd().as_fd().try_clone_to_owned()?;
-        let consumer = MmapOptions::new().len(page).map_raw(fd.as_raw_fd())?;
-        let producer = MmapOptions::new()
-            .offset(page as u64)
-            .len(page + size)
-            .map_raw_read_only(fd.as_raw_fd())?;
-        let mut ring = Self {
-            fd,
-            id: info.id(),
-            consumer,
-            producer,
-            page,
-            size,
-            position: 0,
-            settled: 0,
-            released: 0,
-            wrapped: Vec::new(),
-        };
-        let position = ring.consumer_position().load(Ordering::Acquire);
-        let waiting = ring.written().wrapping_sub(position);
+        let memory = Memory::map(&fd, size)?;
+        Self::new(fd, info.id(), memory)
+    }
+
+    fn new(fd: OwnedFd, id: u32, memory: Memory) -> io::Result<Self> {
+        let (size, position) = (memory.size(), memory.consumed());
+        let waiting = memory.written().wrapping_sub(position);
         if waiting > size || !position.is_multiple_of(HEADER) || !size.is_power_of_two() {
             return Err(io::Error::other(format!(
                 "{waiting} bytes wait in a ring of {size}"
             )));
         }
-        (ring.position, ring.settled, ring.released) = (position, position, position);
-        Ok(ring)
+        Ok(Self {
+            fd,
+            id,
+            memory,
+            position,
+            settled: position,
+            released: position,
+            wrapped: Vec::new(),
+        })
     }
 
     /// The next record, if one is complete. It stays in the ring.
@@ -106,36 +94,57 @@ impl Ring {
             if !self.is_ready() {
                 return None;
             }
-            let unread = self.unread();
-            let head = self.head(self.position);
-            let len = (head & !DISCARD) as usize;
-            let taken = (HEADER + len).next_multiple_of(HEADER);
-            if taken > unread {
-                // Whoever wrote this was not the kernel: nothing behind it can be told apart.
-                tracing::warn!("the ring holds a record of {len} bytes, {unread} are left");
-                self.position = self.position.wrapping_add(unread);
-                return None;
-            }
             let at = self.position.wrapping_add(HEADER);
-            self.position = self.position.wrapping_add(taken);
+            let head = self.memory.head(self.position);
+            let len = self.step(head)?;
             if head & DISCARD == 0 {
                 let (ring, read) = (self.id, self.position as u64);
-                let bytes = self.bytes(at, len);
+                let bytes = self.memory.bytes(at, len, &mut self.wrapped);
                 return Some(Item { bytes, ring, read });
             }
         }
     }
 
+    /// Goes on behind the record with that head; returns its length, or `None` where it cannot be.
+    fn step(&mut self, head: u32) -> Option<usize> {
+        let unread = self.unread();
+        let len = (head & !(BUSY | DISCARD)) as usize;
+        let taken = (HEADER + len).next_multiple_of(HEADER);
+        if taken > unread {
+            // Whoever wrote this was not the kernel: nothing behind it can be told apart.
+            tracing::warn!("the ring holds a record of {len} bytes, {unread} are left");
+            self.position = self.position.wrapping_add(unread);
+            return None;
+        }
+        self.position = self.position.wrapping_add(taken);
+        Some(len)
+    }
+
+    /// Leaves out the next record if it is still being written; true if it was.
+    fn skip_unfinished(&mut self) -> bool {
+        let unfinished = self.is_unfinished();
+        if unfinished {
+            self.step(self.memory.head(self.position));
+        }
+        unfinished
+    }
+
     /// Whether a complete record waits.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.unread() >= HEADER && self.head(self.position) & BUSY == 0
+        self.unread() >= HEADER && self.memory.head(self.position) & BUSY == 0
+    }
+
+    /// Whether the next record is still being written.
+    fn is_unfinished(&self) -> bool {
+        self.unread() >= HEADER && self.memory.head(self.position) & BUSY != 0
     }
 
     /// Bytes that were written and not read.
     #[must_use]
     pub fn unread(&self) -> usize {
-        self.written().wrapping_sub(self.position).min(self.size)
+        let written = self.memory.written();
+        written.wrapping_sub(self.position).min(self.size())
     }
 
     /// Nothing that was read so far is needed any more, once it is released.
@@ -147,9 +156,7 @@ impl Ring {
     pub fn release(&mut self) {
         if self.released != self.settled {
             self.released = self.settled;
-            // The kernel pairs this with an acquiring load (`bpf_ringbuf_reserve`).
-            let position = self.consumer_position();
-            position.store(self.settled, Ordering::Release);
+            self.memory.consume(self.settled);
         }
     }
 
@@ -190,51 +197,7 @@ impl Ring {
     /// Bytes of the ring.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.size
-    }
-
-    fn consumer_position(&self) -> &AtomicUsize {
-        // SAFETY: the page is mapped as long as `self` lives, writable, and begins with an aligned
-        // unsigned long that the kernel only reads, atomically.
-        unsafe { AtomicUsize::from_ptr(self.consumer.as_mut_ptr().cast()) }
-    }
-
-    fn written(&self) -> usize {
-        // SAFETY: as for the consumer's page, but mapped for reading: it is only loaded from.
-        let position = unsafe { AtomicUsize::from_ptr(self.producer.as_mut_ptr().cast()) };
-        position.load(Ordering::Acquire)
-    }
-
-    /// The length of the record at a position, with its two bits.
-    fn head(&self, position: usize) -> u32 {
-        let at = self.page + (position & (self.size - 1));
-        // SAFETY: positions are multiples of 8, so the word is aligned and within the data, which
-        // is `size` bytes, a power of two, behind the producer's page. It is only loaded from.
-        let head = unsafe { AtomicU32::from_ptr(self.producer.as_mut_ptr().add(at).cast()) };
-        // The kernel clears BUSY, fully ordered, once the record is written.
-        head.load(Ordering::Acquire)
-    }
-
-    /// The bytes of a complete record that was not released.
-    fn bytes(&mut self, position: usize, len: usize) -> &[u8] {
-        let at = position & (self.size - 1);
-        let first = len.min(self.size - at);
-        // SAFETY: `first` bytes from `at` are within the data. The kernel does not write there
-        // before the consumer's position has passed them, which takes `&mut self`.
-        let head = unsafe {
-            std::slice::from_raw_parts(self.producer.as_ptr().add(self.page + at), first)
-        };
-        if first == len {
-            return head;
-        }
-        // SAFETY: the rest of it is at the beginning of the data, under the same terms.
-        let tail = unsafe {
-            std::slice::from_raw_parts(self.producer.as_ptr().add(self.page), len - first)
-        };
-        self.wrapped.clear();
-        self.wrapped.extend_from_slice(head);
-        self.wrapped.extend_from_slice(tail);
-        &self.wrapped
+        self.memory.size()
     }
 }
 
@@ -272,3 +235,6 @@ impl Readable {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,9 @@ const STEP: usize = 128;
 pub struct Drained {
     /// Whether the ring was empty then.
     pub all: bool,
+    /// Whether there is nothing more to take at the moment: it was empty, or what comes next is
+    /// still being written.
+    pub ended: bool,
     /// When the kernel made the first mark among it: boot time, ns.
     pub first_mark_ns: Option<u64>,
 }
@@ -47,8 +50,9 @@ impl Pipeline {
         let now_ns = boottime_ns();
         self.witness.look(now_ns);
         let mut drained = Drained::default();
+        self.give_up();
         let mut left = at_most;
-        while left > 0 && !drained.all {
+        while left > 0 && !drained.ended {
             let step = left.min(STEP);
             self.take(step, now_ns, &mut drained);
             left -= step;
@@ -113,7 +117,8 @@ impl Pipeline {
         let mut last_ns = self.read_until_ns;
         for _ in 0..at_most {
             let Some(Item { bytes, ring, read }) = self.records.next() else {
-                drained.all = true;
+                drained.ended = true;
+                drained.all = !self.records.is_waiting();
                 break;
             };
             let turn = self.again.turn(ring, read);
@@ -168,6 +173,17 @@ impl Pipeline {
             }
         }
         last_ns
+    }
+
+    /// Counts the records that replaced programs have never finished.
+    fn give_up(&mut self) {
+        let lost = self.records.give_up(Instant::now());
+        if lost > 0 {
+            self.sinks.metrics.records_rejected.inc_by(lost);
+            tracing::warn!(
+                "{lost} last records of replaced programs were never finished: kills may be missing"
+            );
+        }
     }
 
     /// Tells of the OOM events that were over at that boot time, up to which all records are read.

@@ -113,7 +113,7 @@ impl Pipeline {
 
     /// `whole` says that counters go on where they were.
     fn begin(&mut self, whole: bool, now: Instant) {
-        let waited = self.takeover.capture == Capture::Continued || self.records.has_left();
+        let waited = self.takeover.capture == Capture::Continued || self.records.has_left_records();
         if waited && !whole {
             self.deferral.begin(now);
         }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Instant;
 
 use aya::{Ebpf, maps::Map};
 use bytemuck::bytes_of;
@@ -148,7 +149,7 @@ impl Arming<'_> {
             mark,
             context,
             refused,
-            records: Records::new(rings, ring),
+            records: Records::new(rings, ring, Instant::now()),
             checkpoint,
             baseline: ledger.baseline(),
             ledger,
