@@ -1,6 +1,8 @@
 //! `oom-probe doctor`: what this node can do, and why.
 //!
-//! It asks what `oom-probe run` asks before it loads anything, and shows what follows from it.
+//! It asks what `oom-probe run` asks before it loads anything, and shows what follows from it. What
+//! it promises it has tried, with programs that do nothing and are attached for a moment; where that
+//! is not possible it says "not tried".
 
 mod checks;
 mod containers;
@@ -20,7 +22,7 @@ pub use table::render;
 use crate::cli::NodeArgs;
 use crate::kernel::facts::Facts;
 use crate::kernel::pin::{PIN_DIR, Place};
-use crate::kernel::plan;
+use crate::kernel::{plan, trial};
 
 /// The flags of `oom-probe doctor`.
 #[derive(Clone, Debug, clap::Args)]
@@ -63,7 +65,9 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         .map(|root| Containers::survey(root, &node.proc_root))
         .unwrap_or_default();
     let pins = Place::look(pin_dir);
-    let diagnosis = diagnose(&facts, &plan::plan(&facts), &pins, &containers);
+    let mut plan = plan::plan(&facts);
+    let tried = plan.try_out(&facts, &trial::attach);
+    let diagnosis = diagnose(&facts, &plan, tried, &pins, &containers);
     let text = match output {
         Output::Table => render(&diagnosis, width()),
         Output::Json => serde_json::to_string_pretty(&diagnosis).context("cannot print as JSON")?,

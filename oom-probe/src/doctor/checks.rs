@@ -6,12 +6,13 @@ use crate::cgroup::hierarchy::Hierarchy;
 use crate::kernel::facts::{Access, Capability, Facts, Lockdown, Seccomp};
 use crate::kernel::layout::{Layout, MemlockAccounting};
 use crate::kernel::pin::Place;
-use crate::kernel::plan::{Candidate, DomainSource, Obstacle, Plan};
+use crate::kernel::plan::{Candidate, DomainSource, Obstacle, Plan, Tried};
 
 /// Every check, from what the kernel is to what will be captured.
 pub(super) fn all(
     facts: &Facts,
     plan: &Plan,
+    tried: Tried,
     place: &Place,
     containers: &Containers,
 ) -> Vec<Check> {
@@ -26,9 +27,9 @@ pub(super) fn all(
         tracefs(facts),
         proc(facts),
         cgroup(facts),
-        hook(plan),
+        hook(plan, tried),
         signals(plan),
-        context(plan),
+        context(plan, tried),
         pins(place),
         invisible_kills(facts, containers),
     ]
@@ -218,7 +219,17 @@ fn losses<H>(candidate: &Candidate<H>) -> String {
     parts.join("; ")
 }
 
-fn hook(plan: &Plan) -> Check {
+/// How good a hook is, and what it is called: nothing is promised that was not tried.
+fn promise<H>(candidate: &Candidate<H>, describe: &str, tried: bool) -> (Level, String) {
+    match (candidate.losses.is_empty(), tried) {
+        (true, true) => (Level::Ok, describe.to_owned()),
+        (false, true) => (Level::Warning, describe.to_owned()),
+        (true, false) => (Level::Note, format!("{describe}: not tried")),
+        (false, false) => (Level::Warning, format!("{describe}: not tried")),
+    }
+}
+
+fn hook(plan: &Plan, tried: Tried) -> Check {
     const NAME: &str = "hook";
     let Some(first) = plan.usable_marks().next() else {
         let (value, remedy) = plan.refusal().map_or_else(
@@ -227,12 +238,8 @@ fn hook(plan: &Plan) -> Check {
         );
         return check(Level::Failure, NAME, &value, &remedy);
     };
-    let level = if first.losses.is_empty() {
-        Level::Ok
-    } else {
-        Level::Warning
-    };
-    check(level, NAME, first.hook.describe(), &losses(first))
+    let (level, value) = promise(first, first.hook.describe(), tried.mark);
+    check(level, NAME, &value, &losses(first))
 }
 
 fn signals(plan: &Plan) -> Check {
@@ -251,20 +258,21 @@ fn signals(plan: &Plan) -> Check {
     }
 }
 
-fn context(plan: &Plan) -> Check {
+fn context(plan: &Plan, tried: Tried) -> Check {
     const NAME: &str = "context";
     let without = match plan.without_context {
         DomainSource::OomLock => "the cgroup that ran out is told by mem_cgroup.oom_lock",
         DomainSource::Inferred => "the cgroup that ran out is inferred from usage and limits",
     };
-    match plan.usable_contexts().next() {
-        Some(first) if first.losses.is_empty() => {
-            let hint = format!("if the kernel refuses: {without}");
-            check(Level::Ok, NAME, first.hook.describe(), &hint)
-        }
-        Some(first) => check(Level::Warning, NAME, first.hook.describe(), &losses(first)),
-        None => check(Level::Warning, NAME, "none", without),
-    }
+    let Some(first) = plan.usable_contexts().next() else {
+        return check(Level::Warning, NAME, "none", without);
+    };
+    let (level, value) = promise(first, first.hook.describe(), tried.context);
+    let hint = match losses(first) {
+        none if none.is_empty() => format!("if the kernel refuses: {without}"),
+        losses => losses,
+    };
+    check(level, NAME, &value, &hint)
 }
 
 /// Whether kills are kept while no daemon runs.
@@ -313,6 +321,13 @@ fn invisible_kills(facts: &Facts, containers: &Containers) -> Check {
                 &value,
                 "below a cgroup in the container with its own limit",
             )
+        }
+        Ok(_) if facts.host_proc.is_err() => {
+            let all = grouped + single;
+            let value = format!("possible: at most {single} of {all} containers");
+            let hint = "pods' sandboxes are among them: telling those apart takes the node's \
+                        processes (Kubernetes: hostPID true)";
+            check(Level::Note, NAME, &value, hint)
         }
         Ok(_) => {
             let value = format!("possible: {single} of {} containers", grouped + single);

@@ -12,7 +12,8 @@ use crate::cgroup::path::Identity;
 /// Directories looked at: some ten times what a full node has.
 const MAX_DIRECTORIES: usize = 20_000;
 
-/// The name of the process that holds a pod's namespaces: nothing to be told about its limits.
+/// The name of the process that holds a pod's namespaces: nothing to be told about its limits. To
+/// be seen only where the node's processes are (`hostPID`): elsewhere it counts as a container.
 const PAUSE: &str = "pause";
 
 /// The containers of pods that run here.
@@ -20,7 +21,7 @@ const PAUSE: &str = "pause";
 pub struct Containers {
     /// Those with `memory.oom.group` set: the kubelet does so since Kubernetes 1.28.
     pub grouped: usize,
-    /// Those without it.
+    /// Those without it; with the pods' sandboxes, where the node's processes are not to be seen.
     pub single: usize,
 }
 

@@ -8,12 +8,12 @@ use super::checks;
 use super::containers::Containers;
 use crate::kernel::facts::Facts;
 use crate::kernel::pin::Place;
-use crate::kernel::plan::{Candidate, Loss, Obstacle, Plan};
+use crate::kernel::plan::{Candidate, Loss, Obstacle, Plan, Tried};
 
 /// Everything that is said about a node.
 #[derive(Clone, Debug, Serialize)]
 pub struct Diagnosis {
-    /// Whether kills can be captured, as far as can be told without loading anything.
+    /// Whether kills can be captured, as far as can be told without loading what captures them.
     pub captures: bool,
     /// The same in a sentence, with the remedy if they can't.
     pub verdict: String,
@@ -96,9 +96,15 @@ pub struct Lost {
     pub why: String,
 }
 
-/// Says what facts and plan mean.
+/// Says what facts and plan mean. `tried` tells whether the plan's best hooks were attached.
 #[must_use]
-pub fn diagnose(facts: &Facts, plan: &Plan, pins: &Place, containers: &Containers) -> Diagnosis {
+pub fn diagnose(
+    facts: &Facts,
+    plan: &Plan,
+    tried: Tried,
+    pins: &Place,
+    containers: &Containers,
+) -> Diagnosis {
     let captures = plan.refusal().is_none();
     let hooks = rungs(&plan.marks, |mark| (mark.as_str(), mark.describe()));
     let contexts = rungs(&plan.contexts, |hook| (hook.as_str(), hook.describe()));
@@ -116,7 +122,7 @@ pub fn diagnose(facts: &Facts, plan: &Plan, pins: &Place, containers: &Container
     Diagnosis {
         captures,
         verdict,
-        checks: checks::all(facts, plan, pins, containers),
+        checks: checks::all(facts, plan, tried, pins, containers),
         hooks,
         contexts,
     }

@@ -20,4 +20,5 @@ pub mod proc;
 pub mod referee;
 pub mod ring;
 pub mod takeover;
+pub mod trial;
 pub mod witness;

@@ -6,6 +6,7 @@
 mod ladder;
 mod obstacle;
 mod parts;
+mod tried;
 
 use oom_probe_common::{
     ABI_VERSION,
@@ -14,6 +15,7 @@ use oom_probe_common::{
 
 use super::facts::Facts;
 pub use obstacle::Obstacle;
+pub use tried::Tried;
 
 /// What to try, best first, and what will not be tried.
 #[derive(Clone, Debug, PartialEq, Eq)]

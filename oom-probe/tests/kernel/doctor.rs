@@ -4,7 +4,8 @@ use oom_probe::kernel::facts::{
     Calls, Capabilities, Capability, Facts, Lockdown, Memlock, Seccomp,
 };
 use oom_probe::kernel::pin::Place;
-use oom_probe::kernel::plan::plan;
+use oom_probe::kernel::plan::{Tried, plan};
+use oom_probe::kernel::trial::Target;
 
 use super::recorded::{self, KERNELS};
 
@@ -12,10 +13,22 @@ fn free() -> Place {
     Place::Free("/sys/fs/bpf/oom-probe".into())
 }
 
+/// All that is promised was tried.
+const TRIED: Tried = Tried {
+    mark: true,
+    context: true,
+};
+
 fn with(kernel: &str, change: impl FnOnce(&mut Facts)) -> Diagnosis {
     let mut facts = recorded::facts(kernel);
     change(&mut facts);
-    diagnose(&facts, &plan(&facts), &free(), &Containers::default())
+    diagnose(
+        &facts,
+        &plan(&facts),
+        TRIED,
+        &free(),
+        &Containers::default(),
+    )
 }
 
 fn check<'a>(diagnosis: &'a Diagnosis, name: &str) -> &'a Check {
@@ -251,6 +264,7 @@ fn invisible_kills_depend_on_the_hierarchy_and_on_the_containers() {
         let diagnosis = diagnose(
             &facts,
             &plan(&facts),
+            TRIED,
             &free(),
             &Containers { grouped, single },
         );
@@ -342,9 +356,91 @@ fn it_says_whether_kills_are_kept_while_no_daemon_runs() {
         ),
     ] {
         let facts = recorded::facts("6.12");
-        let diagnosis = diagnose(&facts, &plan(&facts), &place, &Containers::default());
+        let diagnosis = diagnose(&facts, &plan(&facts), TRIED, &place, &Containers::default());
         let pins = check(&diagnosis, "pins");
         assert_eq!(pins.level, level, "{place:?}");
         assert!(pins.hint.contains(says), "{place:?}: {}", pins.hint);
     }
+}
+
+#[test]
+fn sandboxes_are_told_apart_only_by_the_nodes_processes() {
+    let mut facts = recorded::facts("6.1");
+    facts.cgroup = Ok(MemoryRoot {
+        hierarchy: Hierarchy::V2,
+        path: "/sys/fs/cgroup".into(),
+    });
+    facts.host_proc = Err("only this container's processes".into());
+    let containers = Containers {
+        grouped: 3,
+        single: 2,
+    };
+    let diagnosis = diagnose(&facts, &plan(&facts), TRIED, &free(), &containers);
+    let found = check(&diagnosis, "invisible kills");
+    assert_eq!(found.value, "possible: at most 2 of 5 containers");
+    assert!(found.hint.contains("hostPID"), "{}", found.hint);
+}
+
+/// The hooks that are left, each with whether it was tried, where the kernel refuses some targets.
+fn tried_out(
+    change: impl Fn(&mut Facts),
+    refuses: impl Fn(Target) -> bool,
+) -> (Diagnosis, [String; 2]) {
+    let mut facts = recorded::facts("6.1");
+    facts.btf_path = "/sys/kernel/btf/vmlinux".into();
+    change(&mut facts);
+    let mut plan = plan(&facts);
+    let tried = plan.try_out(&facts, &|target| match refuses(target) {
+        true => Err(std::io::Error::from_raw_os_error(libc::EPERM)),
+        false => Ok(()),
+    });
+    let diagnosis = diagnose(&facts, &plan, tried, &free(), &Containers::default());
+    let values = ["hook", "context"].map(|name| check(&diagnosis, name).value.clone());
+    (diagnosis, values)
+}
+
+#[test]
+fn what_is_promised_was_tried_or_is_said_not_to_have_been() {
+    const FENTRY: &str = "fentry and fexit of oom_kill_process";
+    let no_kprobes = |facts: &mut Facts| facts.kprobes = false;
+    let is_fentry = |target| matches!(target, Target::Fentry(_));
+
+    let (_, values) = tried_out(|_| (), |_| false);
+    assert_eq!(values, ["raw_tp/mark_victim", FENTRY]);
+
+    let (diagnosis, values) = tried_out(no_kprobes, is_fentry);
+    assert_eq!(values, ["raw_tp/mark_victim", "none"]);
+    let reason = diagnosis.contexts[0].reason.as_deref().unwrap();
+    assert!(
+        reason.contains("refuses to attach it: Operation not permitted"),
+        "{reason}"
+    );
+    assert_eq!(diagnosis.contexts[0].state, State::Refused);
+    assert_eq!(check(&diagnosis, "context").level, Level::Warning);
+
+    let (diagnosis, values) = tried_out(|facts| facts.kprobes = true, is_fentry);
+    assert_eq!(
+        values[1],
+        "kprobe and kretprobe of oom_kill_process: not tried"
+    );
+    assert_eq!(check(&diagnosis, "context").level, Level::Note);
+
+    let (_, values) = tried_out(no_kprobes, |target| {
+        target == Target::RawTp(c"signal_generate")
+    });
+    assert_eq!(values[0], "tp_btf/mark_victim, direct loads");
+
+    // The ids of a file are not the kernel's.
+    let (diagnosis, values) = tried_out(|facts| facts.btf_path = "/tmp/btf".into(), |_| true);
+    assert_eq!(values[1], format!("{FENTRY}: not tried"));
+    assert_eq!(
+        check(&diagnosis, "hook").value,
+        "tp_btf/mark_victim, direct loads: not tried"
+    );
+
+    let (diagnosis, _) = tried_out(no_kprobes, |_| true);
+    assert_eq!(
+        check(&diagnosis, "hook").value,
+        "tracepoint oom:mark_victim with /proc: not tried"
+    );
 }

@@ -54,6 +54,7 @@ const fn with(name: &'static str, needs: &'static [Need], run: Run) -> Scenario 
 /// more.
 pub(crate) const KILLS: &[Scenario] = &[
     any("rung", rung::rung),
+    any("doctor promises what there is", rung::doctor),
     any("single", single::single),
     any("child of a surviving parent", single::child),
     any("leader exited", single::leader_exited),

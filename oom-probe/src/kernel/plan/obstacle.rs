@@ -31,6 +31,8 @@ pub enum Obstacle {
     NoPid,
     /// The kernel has no kprobes.
     NoKprobes,
+    /// It was tried, and this is what the kernel said.
+    Refused(String),
 }
 
 impl Obstacle {
@@ -69,7 +71,8 @@ impl Obstacle {
             | Self::Lockdown(_)
             | Self::NoTypedTask
             | Self::NoPid
-            | Self::NoKprobes => return None,
+            | Self::NoKprobes
+            | Self::Refused(_) => return None,
         })
     }
 
@@ -83,7 +86,7 @@ impl Obstacle {
             | Self::NoTypedTask
             | Self::NoPid
             | Self::NoKprobes => 1,
-            Self::Lockdown(_) | Self::NoTracefs(_) => 2,
+            Self::Lockdown(_) | Self::NoTracefs(_) | Self::Refused(_) => 2,
             Self::NoBtf(_) | Self::ForeignBtf => 3,
             Self::Memlock | Self::Bpf(_) => 4,
         }
@@ -126,6 +129,7 @@ impl fmt::Display for Obstacle {
             Self::NoTypedTask => write!(f, "the kernel has no bpf_get_current_task_btf"),
             Self::NoPid => write!(f, "the tracepoint has no pid"),
             Self::NoKprobes => write!(f, "the kernel has no kprobes"),
+            Self::Refused(why) => write!(f, "the kernel refuses to attach it: {why}"),
         }
     }
 }

@@ -42,6 +42,28 @@ pub(crate) fn rung(world: &World) -> String {
     format!("hook {hook}, context {context}")
 }
 
+/// `doctor` promises the hooks that the daemon gets.
+pub(crate) fn doctor(world: &World) -> String {
+    let mut doctor = Command::new(&world.programs().oom_probe);
+    let output = doctor
+        .args(["doctor", "--output", "json"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let found: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let first = |rungs: &serde_json::Value| {
+        let rungs = rungs.as_array().unwrap().iter();
+        let first = rungs.into_iter().find(|rung| rung["state"] == "first");
+        first
+            .map_or("none", |rung| rung["name"].as_str().unwrap())
+            .to_owned()
+    };
+    let promised = (first(&found["hooks"]), first(&found["contexts"]));
+    let got = (world.hook.clone(), world.context.clone());
+    assert_eq!(promised, got, "{said}");
+    format!("hook {}, context {}", promised.0, promised.1)
+}
+
 /// What all other scenarios have put into /metrics is well formed.
 pub(crate) fn exposition(world: &World) -> String {
     let text = world.daemon.get("/metrics");
