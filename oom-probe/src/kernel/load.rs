@@ -162,7 +162,7 @@ pub fn arm(
         offsets,
         options,
         identity,
-        btf: KernelBtf::begin(facts),
+        btf: KernelBtf::new(facts),
         vmstat,
     };
     arming.arm(found, left, pins)

@@ -243,6 +243,8 @@ impl Arming<'_> {
         place: Option<(&PinDir, &Generation)>,
     ) -> Result<Ebpf, RungError> {
         let mut loader = loader::without_kernel_btf().map_err(RungError::OpenFiles)?;
+        // Not before: there may be no thread then that is yet to take its name.
+        self.btf.begin();
         loader
             .override_global(OFFSETS_GLOBAL, bytes_of(&self.offsets), true)
             .override_global(SETTINGS_GLOBAL, bytes_of(settings), true)

@@ -13,29 +13,38 @@ use crate::kernel::{
     layout::HookTypes,
 };
 
+/// The name of the thread that parses.
+pub(super) const THREAD: &str = "kernel-btf";
+
 /// All that aya looks up in it is a hook's type, by name; all that it hands to the kernel is that
 /// type's id. The ids are known, so a stand-in does that has nothing but these types in their
 /// places: half the time and half the memory of parsing 5 MB, and other work goes on meanwhile.
 pub(super) struct KernelBtf {
-    /// The stand-in under way; none where the ids are not to be relied on.
+    /// The types; none where the ids are not to be relied on.
+    types: Cell<Option<HookTypes>>,
+    /// The stand-in under way.
     parsing: Cell<Option<JoinHandle<Result<Btf, BtfError>>>>,
     btf: OnceCell<Btf>,
 }
 
 impl KernelBtf {
-    /// Begins to parse a stand-in, on a thread of its own. A file that was named may have the same
-    /// types under other ids.
-    pub(super) fn begin(facts: &Facts) -> Self {
+    /// A file that was named may have the same types under other ids.
+    pub(super) fn new(facts: &Facts) -> Self {
         let own = facts.btf_path == Path::new(KERNEL_BTF);
         let layout = facts.btf.as_ref().ok().filter(|_| own);
-        let parsing = layout.and_then(|layout| {
-            let types = layout.hook_types;
-            let parse = move || Btf::parse(&stand_in(types), Endianness::default());
-            thread::Builder::new().spawn(parse).ok()
-        });
         Self {
-            parsing: Cell::new(parsing),
+            types: Cell::new(layout.map(|layout| layout.hook_types)),
+            parsing: Cell::new(None),
             btf: OnceCell::new(),
+        }
+    }
+
+    /// Begins to parse a stand-in, on a thread of its own, unless that was begun before.
+    pub(super) fn begin(&self) {
+        if let Some(types) = self.types.take() {
+            let parse = move || Btf::parse(&stand_in(types), Endianness::default());
+            let thread = thread::Builder::new().name(THREAD.to_owned());
+            self.parsing.set(thread.spawn(parse).ok());
         }
     }
 
@@ -43,6 +52,7 @@ impl KernelBtf {
         if let Some(btf) = self.btf.get() {
             return Ok(btf);
         }
+        self.begin();
         let btf = match self.parsing.take().map(JoinHandle::join) {
             Some(Ok(parsed)) => parsed?,
             Some(Err(panic)) => std::panic::resume_unwind(panic),

@@ -22,6 +22,8 @@ use crate::privileges;
 /// Lines that may wait to be written: those of a ring of the default size, full of kills. Some 2 MiB
 /// where nobody reads them.
 const QUEUE: usize = 2048;
+/// The name of the thread that writes.
+pub(crate) const THREAD: &str = "output";
 /// The writer needs no more than a few frames.
 const STACK: usize = 64 * 1024;
 /// Pause before trying again where somebody made the descriptor non-blocking.
@@ -77,7 +79,7 @@ impl Output {
         let done = watch::Sender::new(0);
         let told = done.clone();
         thread::Builder::new()
-            .name("output".into())
+            .name(THREAD.into())
             .stack_size(STACK)
             .spawn(move || {
                 // It may have been started before the daemon gave up its own. A thread that only
