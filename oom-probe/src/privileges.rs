@@ -1,7 +1,8 @@
 //! What the daemon gives up once it captures: reading the ring and the ledger takes no capability,
 //! and whoever takes the daemon over then gets none.
 
-use rustix::io;
+use std::io;
+
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 
 use crate::kernel::plan::MarkHook;
@@ -24,18 +25,26 @@ pub const fn needed(hook: MarkHook) -> CapabilitySet {
 /// that it executes gets one again.
 ///
 /// # Errors
-/// Those of prctl(2) and capset(2); neither is to be expected.
+/// Those of prctl(2) and capset(2), in one line: only a seccomp filter refuses them.
 pub fn keep_only(kept: CapabilitySet) -> io::Result<()> {
-    set_no_new_privs(true)?;
-    let permitted = rustix::thread::capabilities(None)?.permitted & kept;
-    set_capabilities(
-        None,
-        CapabilitySets {
-            effective: permitted,
-            permitted,
-            inheritable: CapabilitySet::empty(),
-        },
-    )
+    let sets = |permitted| CapabilitySets {
+        effective: permitted,
+        permitted,
+        inheritable: CapabilitySet::empty(),
+    };
+    let given_up = set_no_new_privs(true)
+        .and_then(|()| rustix::thread::capabilities(None))
+        .and_then(|had| set_capabilities(None, sets(had.permitted & kept)));
+    given_up.map_err(|error| {
+        let error = io::Error::from(error);
+        io::Error::new(
+            error.kind(),
+            format!(
+                "cannot give up capabilities: {error}; allow prctl, capget and capset in the \
+                 seccomp profile"
+            ),
+        )
+    })
 }
 
 #[cfg(test)]

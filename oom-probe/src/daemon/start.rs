@@ -135,9 +135,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
     // A kubeconfig may belong to somebody else.
     let client = cluster_source.client(&node).await?;
     // Everything below works without, and so does whatever it starts.
-    if let Err(error) = privileges::keep_only(privileges::needed(mark.hook.hook)) {
-        tracing::warn!("the capabilities that arming took are kept: {error}");
-    }
+    privileges::keep_only(privileges::needed(mark.hook.hook))?;
     for line in &refused {
         tracing::warn!("not usable here: {line}");
     }
@@ -217,7 +215,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         proc_root: args.node.proc_root.clone(),
         counters,
     });
-    restore(&mut pipeline, args.state_dir(), &boot);
+    restore(&mut pipeline, args.state_dir(), &boot).await;
     memory::give_back();
     Ok(Started {
         pipeline,
@@ -283,11 +281,11 @@ fn machine(args: &RunArgs, boot: &str) -> Machine {
 
 /// Goes on with the state of earlier daemons, if it is to be had: nothing about it is a reason not
 /// to capture.
-fn restore(pipeline: &mut Pipeline, directory: Option<&Path>, boot: &str) {
+async fn restore(pipeline: &mut Pipeline, directory: Option<&Path>, boot: &str) {
     let Some(directory) = directory else {
         return pipeline.begin_without_state();
     };
-    match State::open(directory, boot, Instant::now()) {
+    match State::open(directory, boot, Instant::now()).await {
         Ok((state, found)) => pipeline.restore(state, found, boot),
         Err(error) => {
             tracing::warn!(

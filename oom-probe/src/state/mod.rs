@@ -23,7 +23,6 @@ pub mod writer;
 use std::{
     io,
     path::{Path, PathBuf},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -71,7 +70,11 @@ impl State {
     ///
     /// # Errors
     /// The directory cannot be had; one line that names it.
-    pub fn open(directory: &Path, boot: &str, now: Instant) -> Result<(Self, Found), io::Error> {
+    pub async fn open(
+        directory: &Path,
+        boot: &str,
+        now: Instant,
+    ) -> Result<(Self, Found), io::Error> {
         let named = |error: io::Error| {
             let line = format!("{}: {error}", directory.display());
             io::Error::new(error.kind(), line)
@@ -81,7 +84,7 @@ impl State {
                 Err(error)
                     if error.kind() == io::ErrorKind::WouldBlock && now.elapsed() < LOCKED =>
                 {
-                    thread::sleep(Duration::from_millis(20));
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 other => break other.map_err(named)?,
             }

@@ -50,7 +50,7 @@ impl Output {
     /// Standard output; `dropped` counts the lines that it did not take.
     ///
     /// # Errors
-    /// When there is no descriptor or no thread to be had.
+    /// When there is no descriptor or no thread to be had, or it cannot give up its capabilities.
     pub fn stdout(dropped: Counter) -> io::Result<Self> {
         Self::descriptor(io::stdout(), dropped)
     }
@@ -58,7 +58,7 @@ impl Output {
     /// Standard error; `dropped` counts the lines that it did not take.
     ///
     /// # Errors
-    /// When there is no descriptor or no thread to be had.
+    /// When there is no descriptor or no thread to be had, or it cannot give up its capabilities.
     pub fn stderr(dropped: Counter) -> io::Result<Self> {
         Self::descriptor(io::stderr(), dropped)
     }
@@ -72,9 +72,22 @@ impl Output {
     /// Starts a thread that writes to `sink`.
     ///
     /// # Errors
-    /// When no thread is to be had.
+    /// When no thread is to be had, or it cannot give up its capabilities.
     pub fn start(sink: impl Write + Send + 'static, dropped: Counter) -> io::Result<Self> {
+        // It may be started before the daemon gives up its own.
+        Self::start_with(sink, dropped, || {
+            privileges::keep_only(CapabilitySet::empty())
+        })
+    }
+
+    /// The same with a thread that begins with `give_up`.
+    fn start_with(
+        sink: impl Write + Send + 'static,
+        dropped: Counter,
+        give_up: fn() -> io::Result<()>,
+    ) -> io::Result<Self> {
         let (queue, items) = sync_channel(QUEUE);
+        let (begun, has_begun) = sync_channel(1);
         let lost = dropped.clone();
         let done = watch::Sender::new(0);
         let told = done.clone();
@@ -82,11 +95,14 @@ impl Output {
             .name(THREAD.into())
             .stack_size(STACK)
             .spawn(move || {
-                // It may have been started before the daemon gave up its own. A thread that only
-                // writes is no worse off where that fails.
-                let _ = privileges::keep_only(CapabilitySet::empty());
-                write_all(&items, sink, &lost, &told);
+                let given_up = give_up();
+                let may_write = given_up.is_ok();
+                // Whoever started it waits for this.
+                if begun.send(given_up).is_ok() && may_write {
+                    write_all(&items, sink, &lost, &told);
+                }
             })?;
+        has_begun.recv().map_err(io::Error::other)??;
         Ok(Self {
             queue,
             dropped,
@@ -215,6 +231,17 @@ mod tests {
         let dropped = Counter::default();
         let output = Output::start(writer, dropped.clone()).unwrap();
         (reader, output, dropped)
+    }
+
+    #[test]
+    fn a_thread_that_keeps_its_capabilities_writes_nothing_and_ends_the_start() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let refuse = || Err(io::ErrorKind::PermissionDenied.into());
+        let started = Output::start_with(writer, Counter::default(), refuse);
+        assert_eq!(started.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let mut written = Vec::new();
+        reader.read_to_end(&mut written).unwrap();
+        assert!(written.is_empty());
     }
 
     #[test]
