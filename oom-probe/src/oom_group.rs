@@ -183,13 +183,16 @@ async fn keep(shared: &Shared, watch: &mut Watch, teller: &mut Teller) -> anyhow
                 None => pending().await,
             }
         };
+        // Whichever of those that have something to do: a flood of one must not hold up the others.
         tokio::select! {
-            // What happens to cgroups comes before all else.
-            biased;
             ready = readable.readable() => {
                 let changed = ready.and_then(|mut ready| {
-                    ready.clear_ready();
-                    shared.lock().on_changes(Instant::now())
+                    let more = shared.lock().on_changes(Instant::now())?;
+                    if !more {
+                        // What came after the last look makes it ready again.
+                        ready.clear_ready();
+                    }
+                    Ok(())
                 });
                 if let Err(error) = changed {
                     return anyhow::Error::new(error).context("the watch on cgroups cannot be read");
@@ -209,6 +212,8 @@ async fn keep(shared: &Shared, watch: &mut Watch, teller: &mut Teller) -> anyhow
         }
         let notices = shared.lock().take_notices();
         teller.tell(&notices);
+        // The server's turn.
+        tokio::task::yield_now().await;
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
     file,
     metrics::{Metrics, Reason},
     notice::Notice,
-    notify::{Change, Notify},
+    notify::{Change, Changes, Notify},
     step::{Step, Wanted, Writer, step, wanted},
 };
 use crate::{
@@ -88,7 +88,9 @@ pub(super) struct Group {
     unseen: u32,
     /// Own writes since the last look at everything.
     retakes: u32,
-    retry: Option<(usize, Instant)>,
+    /// Times that it was tried in vain, and when it is tried again.
+    attempts: usize,
+    retry_at: Option<Instant>,
 }
 
 /// What was said about a pod already.
@@ -180,12 +182,13 @@ impl Keeper {
         self.told.entry(pod.uid).or_default().insert(what)
     }
 
-    /// Takes everything that happened to cgroups since the last call.
+    /// Takes what happened to cgroups since the last call; true if there may be more.
     ///
     /// # Errors
     /// The kernel's queue cannot be read.
-    pub fn on_changes(&mut self, now: Instant) -> io::Result<()> {
-        for change in self.notify.changes()? {
+    pub fn on_changes(&mut self, now: Instant) -> io::Result<bool> {
+        let Changes { changes, more } = self.notify.changes()?;
+        for change in changes {
             match change {
                 Change::Made(path) => self.made(&path, now),
                 Change::Removed(path) => self.removed(&path),
@@ -197,7 +200,7 @@ impl Keeper {
                 Change::Overflow => self.resync(now),
             }
         }
-        Ok(())
+        Ok(more)
     }
 
     fn written(&mut self, cgroup: &Path, now: Instant) {
@@ -227,6 +230,12 @@ impl Keeper {
             let step = step(wanted, value, original, writer);
             self.take(cgroup, step, value, original, now)
         });
+        if done.is_ok()
+            && let Some(group) = self.groups.get_mut(cgroup)
+        {
+            // Only now: what can be read may still not take a write.
+            (group.attempts, group.retry_at) = (0, None);
+        }
         match done {
             Ok(step) if is_outermost => self.announce(&pod, name, wanted, step),
             Ok(_) => {}
@@ -247,7 +256,6 @@ impl Keeper {
             return Ok(Step::Nothing);
         };
         group.error = None;
-        group.retry = None;
         (group.value, group.original) = (Some(value), original);
         let (write, reason) = match step {
             Step::Nothing => return Ok(step),
@@ -315,14 +323,14 @@ impl Keeper {
             return;
         };
         group.error = Some(error.to_string());
-        let attempt = group.retry.map_or(0, |(attempt, _)| attempt + 1);
         if error.kind() == io::ErrorKind::NotFound
-            && let Some(pause) = RETRIES.get(attempt)
+            && let Some(pause) = RETRIES.get(group.attempts)
         {
-            group.retry = Some((attempt, now + *pause));
+            group.attempts += 1;
+            group.retry_at = Some(now + *pause);
             return;
         }
-        group.retry = None;
+        (group.attempts, group.retry_at) = (0, None);
         self.metrics.failed();
         if self.logged.replace(error.kind()) != Some(error.kind()) {
             tracing::warn!("cannot set {}: {error}", file::shown(cgroup));
@@ -331,12 +339,13 @@ impl Keeper {
 
     /// Does what is due.
     pub fn tick(&mut self, now: Instant) {
-        let due: Vec<PathBuf> = self
-            .groups
-            .iter()
-            .filter(|(_, group)| group.retry.is_some_and(|(_, at)| at <= now))
-            .map(|(path, _)| path.clone())
-            .collect();
+        let mut due = Vec::new();
+        for (path, group) in &mut self.groups {
+            // Whatever comes of it, it is over: what is due for ever would be tried without a pause.
+            if group.retry_at.take_if(|at| *at <= now).is_some() {
+                due.push(path.clone());
+            }
+        }
         for cgroup in due {
             self.enter(&cgroup, now);
         }
@@ -348,8 +357,8 @@ impl Keeper {
     /// When [`Keeper::tick`] has something to do.
     #[must_use]
     pub fn next_tick(&self) -> Option<Instant> {
-        let retries = self.groups.values().filter_map(|group| group.retry);
-        retries.map(|(_, at)| at).chain(self.resync_at).min()
+        let retries = self.groups.values().filter_map(|group| group.retry_at);
+        retries.chain(self.resync_at).min()
     }
 
     /// What is to be told since the last call.

@@ -39,6 +39,18 @@ pub enum Change {
     Overflow,
 }
 
+/// Changes taken at once: others wait meanwhile.
+const AT_ONCE: usize = 256;
+
+/// What was taken of the kernel's queue.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// In order.
+    pub changes: Vec<Change>,
+    /// The queue may hold more.
+    pub more: bool,
+}
+
 /// Watches on directories and files.
 #[derive(Debug)]
 pub struct Notify {
@@ -107,18 +119,32 @@ impl Notify {
         }
     }
 
-    /// Everything that happened since the last call, in order.
+    /// What happened since the last call, as far as is taken at once.
     ///
     /// # Errors
     /// The queue cannot be read.
-    pub fn changes(&mut self) -> io::Result<Vec<Change>> {
+    pub fn changes(&mut self) -> io::Result<Changes> {
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
         let mut reader = Reader::new(&self.fd, &mut buffer);
+        let mut taken = 0;
         let mut changes = Vec::new();
         loop {
+            // What was read into the buffer is out of the queue.
+            if taken >= AT_ONCE && reader.is_buffer_empty() {
+                return Ok(Changes {
+                    changes,
+                    more: true,
+                });
+            }
+            taken += 1;
             let event = match reader.next() {
                 Ok(event) => event,
-                Err(Errno::AGAIN) => return Ok(changes),
+                Err(Errno::AGAIN) => {
+                    return Ok(Changes {
+                        changes,
+                        more: false,
+                    });
+                }
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -166,6 +192,39 @@ mod tests {
 
     use super::*;
 
+    fn all(notify: &mut Notify) -> Vec<Change> {
+        let Changes { changes, more } = notify.changes().unwrap();
+        assert!(!more);
+        changes
+    }
+
+    #[test]
+    fn a_flood_is_taken_in_turns_and_nothing_of_it_is_lost() {
+        const MADE: usize = 2000;
+        let root = tempfile::tempdir().unwrap();
+        let mut notify = Notify::new().unwrap();
+        notify.watch_directory(root.path()).unwrap();
+        for n in 0..MADE {
+            fs::create_dir(root.path().join(n.to_string())).unwrap();
+        }
+        let (mut seen, mut turns) = (Vec::new(), 0);
+        loop {
+            let Changes { changes, more } = notify.changes().unwrap();
+            // One buffer may have been begun.
+            assert!(changes.len() < AT_ONCE + BUFFER / 16, "{}", changes.len());
+            seen.extend(changes);
+            turns += 1;
+            if !more {
+                break;
+            }
+        }
+        assert!(turns > 2, "{turns}");
+        let made: Vec<_> = (0..MADE)
+            .map(|n| Change::Made(root.path().join(n.to_string())))
+            .collect();
+        assert_eq!(seen, made);
+    }
+
     #[test]
     fn what_happens_below_a_watched_directory_is_told_in_order() {
         let root = tempfile::tempdir().unwrap();
@@ -179,10 +238,10 @@ mod tests {
         fs::remove_dir(at("pod/inside")).unwrap();
         fs::remove_dir(at("pod")).unwrap();
         assert_eq!(
-            notify.changes().unwrap(),
+            all(&mut notify),
             [Change::Made(at("pod")), Change::Removed(at("pod"))]
         );
-        assert_eq!(notify.changes().unwrap(), []);
+        assert_eq!(all(&mut notify), []);
     }
 
     #[test]
@@ -199,13 +258,10 @@ mod tests {
         };
         write();
         write();
-        assert_eq!(
-            notify.changes().unwrap(),
-            vec![Change::Written(file.clone()); 2]
-        );
+        assert_eq!(all(&mut notify), vec![Change::Written(file.clone()); 2]);
         notify.unwatch(&file);
         write();
-        assert_eq!(notify.changes().unwrap(), []);
+        assert_eq!(all(&mut notify), []);
         assert!(!notify.is_watched(&file));
     }
 
@@ -218,7 +274,7 @@ mod tests {
             fs::create_dir(&pod).unwrap();
             notify.watch_directory(&pod).unwrap();
             fs::create_dir(pod.join("app")).unwrap();
-            let changes = notify.changes().unwrap();
+            let changes = all(&mut notify);
             assert!(
                 changes.contains(&Change::Made(pod.join("app"))),
                 "{changes:?}"

@@ -2,6 +2,7 @@
 //! files that anybody may write to. Real cgroups: tests/real_oom.
 
 mod put_back;
+mod retry;
 
 use std::fs;
 

@@ -193,7 +193,8 @@ impl Keeper {
                 last_write: None,
                 unseen: 0,
                 retakes: 0,
-                retry: None,
+                attempts: 0,
+                retry_at: None,
             });
     }
 
