@@ -149,3 +149,40 @@ impl Reading {
             + self.get(Count::DroppedContext)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In memory of the test's own.
+    fn made() -> Ledger {
+        let len = ENTRIES as usize * size_of::<u64>();
+        Ledger(MmapOptions::new().len(len).map_anon().unwrap().into())
+    }
+
+    #[test]
+    fn what_one_daemon_leaves_the_next_one_finds() {
+        let ledger = made();
+        assert!(!ledger.is_set_up());
+        ledger.set_up();
+        assert!(ledger.is_set_up());
+        assert_eq!(ledger.read().get(Count::Marks), 0);
+
+        ledger.set_generation(7);
+        assert_eq!(ledger.generation(), 7);
+        for baseline in [None, Some(Baseline::between(3, 5))] {
+            ledger.set_baseline(baseline.as_ref());
+            assert_eq!(ledger.baseline(), baseline);
+        }
+        assert_eq!(ledger.checkpoint(64), None);
+        for number in 1..=3 {
+            let checkpoint = Checkpoint {
+                number,
+                position: 64 * number,
+                ..Checkpoint::default()
+            };
+            ledger.set_checkpoint(&checkpoint);
+            assert_eq!(ledger.checkpoint(64 * number), Some(checkpoint));
+        }
+    }
+}
