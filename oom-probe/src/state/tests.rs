@@ -170,7 +170,7 @@ impl Test {
         let deadline = Instant::now() + PATIENCE;
         while !self.state.writer.is_idle() {
             assert!(Instant::now() < deadline, "it never ends");
-            thread::yield_now();
+            std::thread::yield_now();
         }
     }
 

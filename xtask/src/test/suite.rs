@@ -82,8 +82,8 @@ fn follow(command: &mut Command, mut ended: impl FnMut(&Ended)) -> Result<(Count
     let mut reader = Reader::default();
     for line in BufReader::new(stdout).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
-        if reader.read(&line, &mut ended) {
-            println!("{line}");
+        if let Some(shown) = reader.read(line, &mut ended) {
+            println!("{shown}");
         }
     }
     Ok((reader.counts, child.wait()?.success()))
@@ -100,39 +100,36 @@ struct Reader {
 }
 
 impl Reader {
-    /// Takes a line in; true if a person should see it.
-    fn read(&mut self, line: &str, ended: &mut impl FnMut(&Ended)) -> bool {
-        if let Some(test) = lines::ended(line) {
+    /// Takes a line in; gives what a person should see of it.
+    fn read(&mut self, line: String, ended: &mut impl FnMut(&Ended)) -> Option<String> {
+        if let Some(test) = lines::ended(&line) {
             ended(&test);
             match test.verdict {
                 Verdict::Passed => self.counts.passed += 1,
                 Verdict::Failed => self.counts.failed += 1,
                 Verdict::Skipped => self.counts.skipped += 1,
             }
-            return test.verdict != Verdict::Passed;
+            return (test.verdict != Verdict::Passed).then_some(line);
         }
-        match line {
+        match line.as_str() {
             "successes:" => self.in_successes = true,
             "failures:" => self.in_successes = false,
             _ => {}
         }
-        if let Some(name) = lines::output_of(line) {
+        if let Some(name) = lines::output_of(&line) {
             name.clone_into(&mut self.of);
         }
         if !self.in_successes {
-            return !line.is_empty() && !line.starts_with("running ");
+            return (!line.is_empty() && !line.starts_with("running ")).then_some(line);
         }
-        let Some(reason) = lines::skipped(line) else {
-            return false;
-        };
+        let reason = lines::skipped(&line)?;
         // It has counted as passed; several reasons of one test are one.
-        if !self.of.is_empty() {
+        let of = std::mem::take(&mut self.of);
+        (!of.is_empty()).then(|| {
             self.counts.passed -= 1;
             self.counts.skipped += 1;
-            println!("test {} ... skipped ({reason})", self.of);
-            self.of.clear();
-        }
-        false
+            format!("test {of} ... skipped ({reason})")
+        })
     }
 }
 
@@ -175,11 +172,10 @@ test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
         let mut seconds = 0.0;
         let mut shown = Vec::new();
         for line in OUTPUT.lines() {
-            if reader.read(line, &mut |ended: &Ended| {
+            let line = line.to_owned();
+            shown.extend(reader.read(line, &mut |ended: &Ended| {
                 seconds += ended.seconds.unwrap_or(0.0);
-            }) {
-                shown.push(line);
-            }
+            }));
         }
         let expected = Counts {
             passed: 2,
@@ -192,6 +188,7 @@ test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
             shown,
             [
                 "test c ... FAILED <0.003s>",
+                "test b ... skipped (no helm on the PATH)",
                 "failures:",
                 "---- c stdout ----",
                 "left: 1",

@@ -11,10 +11,11 @@ use crate::expect::{Expected, Place, Trigger};
 use crate::wait;
 use crate::world::{Running, World};
 
-/// More than a group takes while it grows slowly, until it is counted.
-pub(super) const LOOSE: u64 = 512 << 20;
-/// How it grows meanwhile: 20 MiB a second.
-pub(super) const SLOWLY: [&str; 4] = ["--step", "1M", "--interval", "50ms"];
+/// More than a group takes while it grows slowly, until it is counted; less than an emulated machine
+/// has, beyond which hog refuses to grow.
+pub(super) const LOOSE: u64 = 128 << 20;
+/// How it grows meanwhile: 5 MiB a second.
+pub(super) const SLOWLY: [&str; 4] = ["--step", "256K", "--interval", "50ms"];
 /// What it may take from then on: the one that grows is the largest by far, and chosen.
 const ROOM: u64 = 16 << 20;
 
