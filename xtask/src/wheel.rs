@@ -64,6 +64,11 @@ impl Wheel {
     }
 }
 
+/// Whether there is a pip to install wheels with.
+pub(crate) fn has_pip() -> bool {
+    cmd::answer("python3", &["-m", "pip", "--version"]).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
