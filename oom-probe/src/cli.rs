@@ -1,5 +1,7 @@
 //! The command line: each flag has an environment variable and a default.
 
+mod node;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +15,7 @@ use crate::{
     daemon::host_name,
     doctor::DoctorArgs,
     http::ApiAccess,
-    kernel::{btf::KERNEL_BTF, facts::Sources, pin::PIN_DIR, ring::RingSize},
+    kernel::{pin::PIN_DIR, ring::RingSize},
     kills::KillsArgs,
     mount_bpffs::MountBpffsArgs,
     oom_group::OomGroupArgs,
@@ -22,6 +24,7 @@ use crate::{
     state::STATE_DIR,
     unpin::UnpinArgs,
 };
+pub use node::NodeArgs;
 
 /// Version, commit with its date, and what was built: for which machine, and where its kernel
 /// programs come from.
@@ -200,49 +203,6 @@ impl DaemonArgs {
     #[must_use]
     pub fn node(&self) -> String {
         self.node.clone().unwrap_or_else(host_name)
-    }
-}
-
-/// Where the node is looked at.
-#[derive(Clone, Debug, Args)]
-pub struct NodeArgs {
-    /// The root of this node's cgroup hierarchies
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "/sys/fs/cgroup",
-        env = "OOM_PROBE_CGROUP_ROOT"
-    )]
-    pub cgroup_root: PathBuf,
-
-    /// The node's procfs
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "/proc",
-        env = "OOM_PROBE_PROC_ROOT"
-    )]
-    pub proc_root: PathBuf,
-
-    /// BTF of the running kernel
-    #[arg(long, value_name = "FILE", default_value = KERNEL_BTF, env = "OOM_PROBE_BTF")]
-    pub btf: PathBuf,
-}
-
-impl NodeArgs {
-    /// What the facts about the node are gathered from.
-    #[must_use]
-    pub fn sources(&self) -> Sources {
-        let Self {
-            cgroup_root,
-            proc_root,
-            btf,
-        } = self.clone();
-        Sources {
-            btf,
-            proc_root,
-            cgroup_root,
-        }
     }
 }
 

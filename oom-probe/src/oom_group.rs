@@ -40,7 +40,7 @@ use tokio::{
 };
 
 use crate::{
-    cgroup::hierarchy::MemoryRoot,
+    cgroup::hierarchy::{CGROUP_ROOT, MemoryRoot},
     cli::DaemonArgs,
     daemon,
     http::{self, Api, App, Status},
@@ -92,7 +92,7 @@ pub struct OomGroupArgs {
     #[arg(
         long,
         value_name = "DIR",
-        default_value = "/sys/fs/cgroup",
+        default_value = CGROUP_ROOT,
         env = "OOM_PROBE_CGROUP_ROOT"
     )]
     pub cgroup_root: PathBuf,

@@ -32,6 +32,9 @@ impl Hierarchy {
     }
 }
 
+/// Where cgroups are mounted unless told otherwise.
+pub const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
 /// Where the memory cgroups of the node are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryRoot {
@@ -56,7 +59,14 @@ pub enum HierarchyError {
     /// The list of mounts could not be read.
     #[error("cannot read /proc/self/mountinfo: {0}; mount /proc")]
     Mountinfo(io::Error),
-    /// No memory controller is mounted at all.
+    /// Nothing at, below or above the root that was asked for is a cgroup.
+    #[error(
+        "no cgroup file system is mounted at, below or above {}; mount cgroup2 at /sys/fs/cgroup, \
+         or pass --cgroup-root",
+        .0.display()
+    )]
+    NoCgroups(PathBuf),
+    /// There are cgroups, but no memory controller is mounted at all.
     #[error(
         "no cgroup hierarchy with the memory controller is mounted; mount cgroup2 at /sys/fs/cgroup"
     )]
@@ -79,6 +89,17 @@ pub enum HierarchyError {
         .0.display()
     )]
     NoController(PathBuf),
+}
+
+impl HierarchyError {
+    /// Whether another root may have what this one has not: the directory is missing, or holds no
+    /// memory cgroups though the node has some.
+    pub const fn is_wrong_root(&self) -> bool {
+        match self {
+            Self::Root { .. } | Self::NoCgroups(_) | Self::Elsewhere { .. } => true,
+            Self::Mountinfo(_) | Self::NotMounted | Self::NoController(_) => false,
+        }
+    }
 }
 
 impl MemoryRoot {
@@ -114,7 +135,8 @@ impl MemoryRoot {
     /// The same from the text of `mountinfo` (`Documentation/filesystems/proc.rst`, 3.5).
     ///
     /// # Errors
-    /// [`HierarchyError::NotMounted`] and [`HierarchyError::Elsewhere`].
+    /// [`HierarchyError::NoCgroups`], [`HierarchyError::NotMounted`] and
+    /// [`HierarchyError::Elsewhere`].
     pub fn from_mountinfo(mountinfo: &[u8], asked: &Path) -> Result<Self, HierarchyError> {
         let mounts: Vec<_> = mounts(mountinfo).collect();
         let on_v1 = mounts.iter().any(Mount::has_memory);
@@ -138,10 +160,15 @@ impl MemoryRoot {
         {
             below.clone()
         } else {
-            let mounted = memory().next().ok_or(HierarchyError::NotMounted)?.clone();
-            return Err(HierarchyError::Elsewhere {
-                asked: asked.into(),
-                mounted,
+            let is_near =
+                |mount: &Mount| mount.point.starts_with(asked) || asked.starts_with(&mount.point);
+            return Err(match memory().next() {
+                Some(mounted) => HierarchyError::Elsewhere {
+                    asked: asked.into(),
+                    mounted: mounted.clone(),
+                },
+                None if mounts.iter().any(is_near) => HierarchyError::NotMounted,
+                None => HierarchyError::NoCgroups(asked.into()),
             });
         };
         Ok(Self { hierarchy, path })
@@ -268,10 +295,27 @@ mod tests {
             "1 2 3\n",
             "31 23 0:28 / /sys/fs/cgroup rw - tmpfs x rw\n",
         ] {
-            assert!(error(mountinfo, "/sys/fs/cgroup").starts_with("no cgroup hierarchy"));
+            assert!(error(mountinfo, "/sys/fs/cgroup").starts_with("no cgroup file system"));
         }
         let cpu = "35 31 0:32 / /c rw,memory - cgroup cgroup rw,name=memory2\n";
         assert!(error(cpu, "/c").starts_with("no cgroup hierarchy"));
+    }
+
+    #[test]
+    fn a_root_is_wrong_where_another_may_be_right() {
+        let v1_without_memory = "35 31 0:32 / /c rw - cgroup cgroup rw,cpu\n";
+        for (mountinfo, asked, is_wrong) in [
+            (HYBRID, "/etc", true),
+            (HYBRID, "/sys/fs/cgroup/unified", true),
+            (V2, "/nonexistent", true),
+            ("", "/sys/fs/cgroup", true),
+            (v1_without_memory, "/etc", true),
+            // The node has no memory cgroups, wherever one looks.
+            (v1_without_memory, "/c", false),
+        ] {
+            let found = MemoryRoot::from_mountinfo(mountinfo.as_bytes(), Path::new(asked));
+            assert_eq!(found.unwrap_err().is_wrong_root(), is_wrong, "{asked}");
+        }
     }
 
     #[test]
@@ -279,7 +323,13 @@ mod tests {
         let mountinfo = std::fs::read("/proc/self/mountinfo").unwrap();
         match MemoryRoot::from_mountinfo(&mountinfo, Path::new("/")) {
             Ok(root) => assert!(root.path.is_dir()),
-            Err(error) => assert!(matches!(error, HierarchyError::NotMounted), "{error}"),
+            Err(error) => assert!(
+                matches!(
+                    error,
+                    HierarchyError::NotMounted | HierarchyError::NoCgroups(_)
+                ),
+                "{error}"
+            ),
         }
     }
 

@@ -11,7 +11,11 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 use crate::{
     attribute::{self, Attributor},
-    cgroup::{hierarchy::MemoryRoot, ids, population::Populations},
+    cgroup::{
+        hierarchy::{CGROUP_ROOT, MemoryRoot},
+        ids,
+        population::Populations,
+    },
     cli::RunArgs,
     cluster::Cluster,
     event::Machine,
@@ -96,8 +100,12 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         Ok(value) => tracing::debug!("oom_score_adj: {value}"),
         Err(error) => tracing::warn!("the OOM killer may take this daemon early: {error}"),
     }
+    args.node.refuse_wrong_cgroup_root()?;
     let facts = Facts::gather(&args.node.sources());
     tracing::debug!("start: node looked at");
+    if let Err(error) = &facts.cgroup {
+        tracing::warn!("whether a container lives on is told by its pod's status alone: {error}");
+    }
     if let Err(error) = &facts.btf
         && args.node.btf != Path::new(KERNEL_BTF)
     {
@@ -314,7 +322,7 @@ fn node_root(args: &RunArgs, root: &MemoryRoot) -> Option<u64> {
     // In a cgroup namespace of its own a container sees itself as the root: no node is that small.
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let is_own = own.lines().any(|line| line.ends_with(":/"));
-    if is_own && args.node.cgroup_root == Path::new("/sys/fs/cgroup") {
+    if is_own && args.node.cgroup_root() == Path::new(CGROUP_ROOT) {
         tracing::warn!(
             "only this container's own cgroup is visible: mount the node's and name it by \
              --cgroup-root, to tell nodes on one kernel apart and containers that live on"

@@ -16,7 +16,7 @@ pub use tracefs::{Tracefs, signal_fields};
 
 use super::btf::{Btf, KERNEL_BTF};
 use super::layout::{self, Layout};
-use crate::cgroup::hierarchy::MemoryRoot;
+use crate::cgroup::hierarchy::{CGROUP_ROOT, MemoryRoot};
 
 /// Where to look.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ impl Default for Sources {
         Self {
             btf: KERNEL_BTF.into(),
             proc_root: "/proc".into(),
-            cgroup_root: "/sys/fs/cgroup".into(),
+            cgroup_root: CGROUP_ROOT.into(),
         }
     }
 }

@@ -169,4 +169,6 @@ pub(crate) const DAEMON: &[Scenario] = &[
     any("taken port", start::taken_port),
     any("bad flag", start::bad_flag),
     any("empty BTF", start::empty_btf),
+    any("wrong cgroup root", start::wrong_cgroup_root),
+    any("no cgroups", start::no_cgroups),
 ];

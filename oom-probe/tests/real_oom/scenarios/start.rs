@@ -9,7 +9,10 @@ use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::mount::UnmountFlags;
+
 use crate::daemon::Daemon;
+use crate::mounts::private_namespace;
 use crate::world::World;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,6 +114,40 @@ pub(crate) fn empty_btf(world: &World) -> String {
     let line = refuses(command, ASKED_WRONGLY);
     assert!(line.contains(&path) && line.contains("--btf"), "{line}");
     line
+}
+
+/// A root of cgroups that was named has to be one.
+pub(crate) fn wrong_cgroup_root(world: &World) -> String {
+    let mut said = String::new();
+    for root in ["/nonexistent", "/etc"] {
+        let mut command = daemon(world);
+        command.args(["--listen", "127.0.0.1:0", "--no-pin", "--cgroup-root", root]);
+        said = refuses(command, ASKED_WRONGLY);
+        assert!(
+            said.contains("--cgroup-root") && said.contains(root),
+            "{said}"
+        );
+    }
+    said
+}
+
+/// Where none was named and there is none, kills are captured all the same.
+pub(crate) fn no_cgroups(world: &World) -> String {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = daemon(world);
+    // SAFETY: neither allocates nor takes a lock, as is asked of what runs between fork and exec.
+    unsafe { command.pre_exec(|| without_cgroups().map_err(Into::into)) };
+    let daemon = Daemon::start_as(command, scratch.path()).unwrap();
+    let said = "no cgroup file system is mounted at, below or above /sys/fs/cgroup";
+    daemon.wait_for_log(said);
+    assert!(daemon.log().contains("WARN"), "{}", daemon.log());
+    daemon.stop();
+    "captures, with a warning".to_owned()
+}
+
+fn without_cgroups() -> rustix::io::Result<()> {
+    private_namespace()?;
+    rustix::mount::unmount(c"/sys/fs/cgroup", UnmountFlags::DETACH)
 }
 
 pub(super) fn daemon(world: &World) -> Command {
