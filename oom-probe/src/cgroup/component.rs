@@ -22,7 +22,8 @@ pub(super) enum Component {
         bare: bool,
     },
     /// `<pod slice>:<prefix>:<id>`: the name that the kubelet's systemd driver meant for systemd,
-    /// taken as a directory by a runtime on the cgroupfs driver. The pod's slice is elsewhere.
+    /// taken as a directory by a runtime on the cgroupfs driver. The pod's slice is elsewhere. The same
+    /// of Docker or nerdctl, with a slice of no pod, is a [`Component::Container`].
     PodAndContainer {
         uid: PodUid,
         qos: Option<Qos>,
@@ -56,16 +57,24 @@ fn split_id(name: &[u8]) -> Option<(&[u8], ContainerId)> {
 fn colon_form(name: &[u8]) -> Option<Component> {
     let (before, id) = split_id(name)?;
     let mut parts = before.strip_suffix(b":")?.rsplitn(2, |&b| b == b':');
-    let runtime = parts.next()?;
-    match pod(parts.next()?)? {
-        Component::Pod { uid, qos, .. } => Some(Component::PodAndContainer {
+    let runtime = runtime_of(parts.next()?);
+    let slice = parts.next()?;
+    Some(match pod(slice) {
+        Some(Component::Pod { uid, qos, .. }) => Component::PodAndContainer {
             uid,
             qos,
             id,
-            runtime: runtime_of(runtime),
-        }),
-        _ => None,
-    }
+            runtime,
+        },
+        _ => {
+            slice.strip_suffix(b".slice")?;
+            Component::Container {
+                id,
+                runtime,
+                bare: false,
+            }
+        }
+    })
 }
 
 fn container(name: &[u8]) -> Option<Component> {

@@ -57,6 +57,9 @@ fn lookalikes_are_neither_containers_nor_pods() {
         format!("/kubepods.slice/kubepods-{uid_}.slice"),
         format!("/kubepods.slice/kubepods-pod{uid_}.scope"),
         format!("/kubepods-pod{uid_}.slice:cri-containerd:{}", &APP[1..]),
+        format!("/system.slice:docker:{}", &APP[1..]),
+        format!("/system:docker:{APP}"),
+        format!("/docker:{APP}"),
     ] {
         let identity = Identity::from_path(path.as_bytes());
         assert_eq!((identity.container, identity.pod), (None, None), "{path}");
