@@ -264,9 +264,7 @@ fn node_root_level(kill: &Kill, node_root: Option<u64>) -> Option<usize> {
 /// id above all of its pods, and a node in a pod the other cluster's pod.
 fn below_node_root(kill: &Kill) -> Option<Identity> {
     let path = kill.cgroup.as_ref()?.path.as_ref()?;
-    let names = path.rsplit('/').take(kill.node_root_level?);
-    let names = names.map(str::as_bytes);
-    Some(Identity::parse(names))
+    Some(Identity::parse(path.names().take(kill.node_root_level?)))
 }
 
 /// Whose processes the victim was among, by its cgroup alone.

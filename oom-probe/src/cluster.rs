@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use crate::{
     attribute::{Attributor, Change, Decision},
     cgroup::{
+        names::names as names_of,
         pod::PodUid,
         population::{Population, Populations},
     },
@@ -291,8 +292,8 @@ fn look(place: Place<'_>, index: &Index, populations: Option<&Populations>) -> S
         .cgroup
         .zip(populations)
         .and_then(|(cgroup, populations)| {
-            let names = cgroup.trim_start_matches('/').rsplit('/');
-            populations.of(names.map(str::as_bytes))
+            let names = names_of(cgroup).filter(|name| !name.is_empty());
+            populations.of(names)
         });
     Signs {
         population,

@@ -38,6 +38,39 @@ impl Escaped<'_> {
     }
 }
 
+/// The bytes that an escaped text stands for; absent where no bytes have that form.
+pub fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        if c != '\\' {
+            bytes.extend(c.to_string().bytes());
+            continue;
+        }
+        let letter = rest.chars().next()?;
+        rest = &rest[letter.len_utf8()..];
+        match letter {
+            '\\' => bytes.push(b'\\'),
+            'n' => bytes.push(b'\n'),
+            't' => bytes.push(b'\t'),
+            'r' => bytes.push(b'\r'),
+            'x' => {
+                bytes.push(u8::from_str_radix(rest.get(..2)?, 16).ok()?);
+                rest = &rest[2..];
+            }
+            'u' => {
+                let (digits, after) = rest.strip_prefix('{')?.split_once('}')?;
+                let c = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+                bytes.extend(c.to_string().bytes());
+                rest = after;
+            }
+            _ => return None,
+        }
+    }
+    Some(bytes)
+}
+
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write(f, self.0, "\\\\")
@@ -139,39 +172,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// The bytes that an escaped text stands for; absent where no bytes have that form.
-    fn unescape(text: &str) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let mut rest = text;
-        while let Some(c) = rest.chars().next() {
-            rest = &rest[c.len_utf8()..];
-            if c != '\\' {
-                bytes.extend(c.to_string().bytes());
-                continue;
-            }
-            let letter = rest.chars().next()?;
-            rest = &rest[letter.len_utf8()..];
-            match letter {
-                '\\' => bytes.push(b'\\'),
-                'n' => bytes.push(b'\n'),
-                't' => bytes.push(b'\t'),
-                'r' => bytes.push(b'\r'),
-                'x' => {
-                    bytes.push(u8::from_str_radix(rest.get(..2)?, 16).ok()?);
-                    rest = &rest[2..];
-                }
-                'u' => {
-                    let (digits, after) = rest.strip_prefix('{')?.split_once('}')?;
-                    let c = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
-                    bytes.extend(c.to_string().bytes());
-                    rest = after;
-                }
-                _ => return None,
-            }
-        }
-        Some(bytes)
-    }
 
     #[test]
     fn printable_names_stay_as_they_are() {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cgroup::path::Identity,
+    cgroup::{names::CgroupPath, path::Identity},
     labels::{Attribution, Cause, Constraint, Limit, LimitSource, Role, Scope, VictimKind},
 };
 
@@ -172,9 +172,9 @@ pub struct Trigger {
     /// Whether it is a kernel thread.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel_thread: Option<bool>,
-    /// Path of its memory cgroup, escaped.
+    /// Path of its memory cgroup.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<String>,
+    pub cgroup: Option<CgroupPath>,
     /// Whether it was in the victim's container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub same_container: Option<bool>,
@@ -186,9 +186,9 @@ pub struct Cgroup {
     /// Inode number of the directory; 0, and left out, where it was gone when the path was read.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub id: u64,
-    /// Path from the root of the hierarchy, escaped; absent where only ids could be read.
+    /// Absent where only ids could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
+    pub path: Option<CgroupPath>,
     /// Version of the hierarchy that has the memory controller: 1 or 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u8>,
@@ -208,9 +208,9 @@ fn is_zero(id: &u64) -> bool {
 /// The memory cgroup whose limit was hit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Domain {
-    /// Its path, escaped.
+    /// Its path.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
+    pub path: Option<CgroupPath>,
     /// Its usage at the kill.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_bytes: Option<u64>,
@@ -222,7 +222,7 @@ pub struct Domain {
     pub group: Option<bool>,
     /// The cgroup that asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub group_path: Option<String>,
+    pub group_path: Option<CgroupPath>,
 }
 
 /// A kill that is known to be somebody's: the kill record.

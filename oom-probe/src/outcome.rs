@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     attribute::SANDBOX,
-    cgroup::container::ContainerId,
+    cgroup::{container::ContainerId, names::names as names_of},
     kill::{Kill, PodRef, Record},
     labels::{Outcome, Role, VictimKind},
 };
@@ -93,7 +93,7 @@ pub struct Unsettled {
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     /// Cgroup of the container, from the node's own root; absent where that is not known.
-    pub cgroup: Option<&'a str>,
+    pub cgroup: Option<&'a [u8]>,
     /// The run of the container.
     pub id: Option<ContainerId>,
 }
@@ -333,31 +333,31 @@ fn ends_the_container(record: &Record) -> bool {
     let group = kill
         .domain
         .as_ref()
-        .and_then(|domain| domain.group_path.as_deref());
+        .and_then(|domain| domain.group_path.as_ref());
     match (group, container_cgroup(kill)) {
-        (Some(group), Some(container)) => is_at_or_above(group, container),
+        (Some(group), Some(container)) => is_at_or_above(group.as_bytes(), container),
         _ => false,
     }
 }
 
 /// Cgroup of the victim's container, from the root of the hierarchy; of its pod, where it was in
 /// none.
-fn container_cgroup(kill: &Kill) -> Option<&str> {
+fn container_cgroup(kill: &Kill) -> Option<&[u8]> {
     let whole = (!kill.truncated).then_some(kill)?;
     let path = path_up_to(whole, container_level(kill)?)?;
     (!path.is_empty()).then_some(path)
 }
 
 /// The same from the node's own root, which is all that a node sees that is itself a container.
-fn seen_from_node(kill: &Kill) -> Option<&str> {
+fn seen_from_node(kill: &Kill) -> Option<&[u8]> {
     let Some(root) = kill.node_root_level else {
         return container_cgroup(kill);
     };
     let level = container_level(kill)?;
     let path = path_up_to(kill, level)?;
     let names = root.checked_sub(level).filter(|names| *names > 0)?;
-    let (start, _) = path.rmatch_indices('/').nth(names - 1)?;
-    Some(&path[start..])
+    let below: usize = names_of(path).take(names).map(|name| name.len() + 1).sum();
+    path.get(path.len().checked_sub(below)?..)
 }
 
 /// How many levels above the victim's own cgroup.
@@ -370,17 +370,15 @@ fn container_level(kill: &Kill) -> Option<usize> {
 }
 
 /// Path of the victim's cgroup without the lowest levels.
-fn path_up_to(kill: &Kill, level: usize) -> Option<&str> {
-    let mut path = kill.cgroup.as_ref()?.path.as_deref()?;
-    for _ in 0..level {
-        path = path.rsplit_once('/')?.0;
-    }
-    Some(path)
+fn path_up_to(kill: &Kill, level: usize) -> Option<&[u8]> {
+    let path = kill.cgroup.as_ref()?.path.as_ref()?.as_bytes();
+    let below: usize = names_of(path).take(level).map(|name| name.len() + 1).sum();
+    path.get(..path.len().checked_sub(below)?)
 }
 
-fn is_at_or_above(cgroup: &str, other: &str) -> bool {
-    match other.strip_prefix(cgroup.trim_end_matches('/')) {
-        Some(below) => below.is_empty() || below.starts_with('/'),
+fn is_at_or_above(cgroup: &[u8], other: &[u8]) -> bool {
+    match other.strip_prefix(cgroup) {
+        Some(below) => below.is_empty() || below.starts_with(b"/"),
         None => false,
     }
 }

@@ -15,7 +15,7 @@ pub(crate) fn kill_in(path: &str) -> Kill {
         identity: Identity::from_path(path.as_bytes()),
         cgroup_ids: (0..=levels as u64).map(|level| 100 + level).collect(),
         cgroup: Some(Cgroup {
-            path: Some(path.to_owned()),
+            path: Some(path.parse().expect("a path")),
             ..kill.cgroup.clone().expect("the fixture has one")
         }),
         victim: Victim {

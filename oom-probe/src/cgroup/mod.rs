@@ -4,6 +4,7 @@ pub mod container;
 pub mod files;
 pub mod hierarchy;
 pub mod ids;
+pub mod names;
 pub mod path;
 pub mod pod;
 pub mod population;

@@ -19,7 +19,7 @@ use super::{
     pod::{PodUid, Qos},
     unit::Unit,
 };
-use crate::{escape::Escaped, labels::Limit};
+use crate::labels::Limit;
 
 /// What a cgroup path says.
 ///
@@ -59,10 +59,8 @@ impl Identity {
         scan.finish()
     }
 
-    /// Reads a path such as `/proc/<pid>/cgroup` shows it, with the ` (deleted)` that the kernel
-    /// puts behind the path of a removed cgroup (`kernel/cgroup/cgroup.c`, `proc_cgroup_show`).
+    /// Reads the bytes of a path, not what is printed of them.
     pub fn from_path(path: &[u8]) -> Self {
-        let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
         Self::parse(path.rsplit(|&b| b == b'/').filter(|name| !name.is_empty()))
     }
 
@@ -96,23 +94,6 @@ impl Identity {
         } else {
             Limit::Ancestor
         }
-    }
-}
-
-/// The path that consists of these names, each [escaped](Escaped); `/` for the root. Takes at most
-/// four times the bytes of the names, and a slash for each.
-pub fn path_from_levels<'a>(leaf_first: impl Iterator<Item = &'a [u8]>) -> String {
-    use std::fmt::Write;
-
-    let names: Vec<_> = leaf_first.filter(|name| !name.is_empty()).collect();
-    let mut path = String::new();
-    for name in names.iter().rev() {
-        write!(path, "/{}", Escaped(name)).expect("writing to a string does not fail");
-    }
-    if path.is_empty() {
-        "/".to_owned()
-    } else {
-        path
     }
 }
 

@@ -6,7 +6,7 @@ use oom_probe_common::record::{Body, COMM_LEN, Header, flag, hook, level, valid}
 
 use super::domain::{Found, is_kernel_thread, trigger_is_in};
 use crate::{
-    cgroup::path::{Identity, path_from_levels},
+    cgroup::{names::CgroupPath, path::Identity},
     escape::escape,
     kernel::decode::{Levels, Task},
     kill::{Cgroup, Domain, Kill, KillId, PidNamespace, Trigger, Victim},
@@ -176,7 +176,8 @@ impl Machine {
         let nameless = task.body.flags & flag::NAMELESS != 0;
         let from = |id: u64| {
             let at = task.path.iter().position(|at| at.level.id == id)?;
-            (!nameless).then(|| path_from_levels(task.path.iter().skip(at).map(|at| at.name)))
+            (!nameless)
+                .then(|| CgroupPath::from_levels(task.path.iter().skip(at).map(|at| at.name)))
         };
         Some(Domain {
             path: from(memcg.id),
@@ -245,8 +246,9 @@ fn trigger(header: Header, task: &Task<'_>, identity: &Identity) -> Trigger {
     }
 }
 
-fn path(levels: Levels<'_>, nameless: bool) -> Option<String> {
-    (!nameless && !levels.is_empty()).then(|| path_from_levels(levels.iter().map(|at| at.name)))
+fn path(levels: Levels<'_>, nameless: bool) -> Option<CgroupPath> {
+    (!nameless && !levels.is_empty())
+        .then(|| CgroupPath::from_levels(levels.iter().map(|at| at.name)))
 }
 
 /// A task's name up to the NUL, escaped.

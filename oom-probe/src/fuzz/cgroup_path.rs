@@ -1,6 +1,6 @@
 //! A cgroup path, as any process that may make cgroups can name it.
 
-use crate::cgroup::path::{Identity, path_from_levels};
+use crate::cgroup::{names::CgroupPath, path::Identity};
 use crate::escape::escape;
 
 pub(super) fn run(input: &[u8]) {
@@ -19,7 +19,9 @@ pub(super) fn run(input: &[u8]) {
         super::assert_one_line(&unit.to_string());
     }
     let names: Vec<_> = input.rsplit(|byte| *byte == b'/').collect();
-    super::assert_one_line(&path_from_levels(names.iter().copied()));
+    let path = CgroupPath::from_levels(names.iter().copied());
+    super::assert_one_line(&path.to_string());
+    assert_eq!(path.to_string().parse(), Ok(path));
     let escaped = escape(input);
     super::assert_one_line(&escaped);
     assert!(escaped.len() <= input.len() * 4);

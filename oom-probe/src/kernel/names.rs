@@ -73,7 +73,7 @@ fn with_names(path: Levels<'_>, names: &[Option<Vec<u8>>]) -> Vec<NamedLevel> {
 mod tests {
     use super::*;
     use crate::{
-        cgroup::path::path_from_levels,
+        cgroup::names::CgroupPath,
         kernel::{decode::decode, fixture::RecordBuilder},
     };
 
@@ -103,7 +103,8 @@ mod tests {
         };
         assert_eq!(task.body.flags & flag::NAMELESS, 0);
         assert_eq!(task.body.victim.tgid, 100);
-        let path = |path: Levels<'_>| path_from_levels(path.iter().map(|at| at.name));
+        let path =
+            |path: Levels<'_>| CgroupPath::from_levels(path.iter().map(|at| at.name)).to_string();
         Some([path(task.path), path(task.trigger_path)])
     }
 

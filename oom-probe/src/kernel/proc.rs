@@ -13,7 +13,7 @@ use oom_probe_common::record::{Body, Header, Level, flag, kind, valid};
 
 use super::encode;
 use crate::procfs;
-use parse::{Hierarchy, Sizes, Status};
+use parse::{Hierarchy, REMOVED, Sizes, Status};
 
 /// The files of one process as they were read; absent where they could not be.
 #[derive(Debug, Default)]
@@ -105,10 +105,7 @@ pub fn record(
     if hierarchy == Hierarchy::V2 {
         body.flags |= flag::V2;
     }
-    let mut names: Vec<_> = path.rsplit(|&byte| byte == b'/').collect();
-    if path == b"/" {
-        names.pop();
-    }
+    let names = names(path, &id_of);
     let levels: Vec<_> = (0..names.len())
         .map(|n| {
             // Nothing is known of the level's memory.
@@ -118,6 +115,22 @@ pub fn record(
         })
         .collect();
     encode::task(header, body, &levels, &[])
+}
+
+/// The names of a path of `/proc`, leaf first, the root's as "". A cgroup that is there has the name
+/// that is shown; one that is gone has it without [`REMOVED`].
+fn names<'a>(path: &'a [u8], id_of: &impl Fn(&[&[u8]]) -> u64) -> Vec<&'a [u8]> {
+    let mut names: Vec<_> = path.rsplit(|&byte| byte == b'/').collect();
+    if path == b"/" {
+        names.pop();
+    }
+    if let Some(leaf) = names.first()
+        && let Some(leaf) = leaf.strip_suffix(REMOVED)
+        && id_of(&names[..names.len() - 1]) == 0
+    {
+        names[0] = leaf;
+    }
+    names
 }
 
 fn fill_status(body: &mut Body, status: &Status, pid_ns: Option<u32>, page_size: u64) {

@@ -99,7 +99,7 @@ fn owner(record: &Record) -> (String, String) {
     }
     let host = record.host.as_ref();
     let unit = host.and_then(|host| host.unit.clone());
-    let path = || record.kill.cgroup.as_ref()?.path.clone();
+    let path = || Some(record.kill.cgroup.as_ref()?.path.as_ref()?.to_string());
     let name = unit.or_else(path).unwrap_or_else(absent);
     let id = host.and_then(|host| host.container_id.as_ref()).map(short);
     let name = match record.scope {

@@ -11,7 +11,10 @@ use super::{
     metrics::InfoLabels,
     step::{Wanted, wanted},
 };
-use crate::{cgroup::container::ContainerId, escape::escape};
+use crate::cgroup::{
+    container::ContainerId,
+    names::{CgroupPath, names},
+};
 
 /// The body of `/api/v1/oom-group`.
 #[derive(Debug, Serialize)]
@@ -44,7 +47,7 @@ struct Container {
 
 #[derive(Debug, Serialize)]
 struct Cgroup {
-    path: String,
+    path: CgroupPath,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Setting>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,7 +154,7 @@ impl Keeper {
 impl Cgroup {
     fn new(below_root: &std::path::Path, group: &Group) -> Self {
         Self {
-            path: format!("/{}", escape(below_root.as_os_str().as_encoded_bytes())),
+            path: CgroupPath::from_levels(names(below_root.as_os_str().as_encoded_bytes())),
             value: group.value,
             original: group.original,
             writes: group.writes,

@@ -76,14 +76,14 @@ fn group(event: &str, container: u32, group_path: &str) -> Record {
             usage_bytes: None,
             limit_bytes: None,
             group: Some(true),
-            group_path: Some(group_path.to_owned()),
+            group_path: Some(group_path.parse().unwrap()),
         });
     })
 }
 
 /// Container number 1 has failed, any other runs on.
 fn first_has_ended(place: Place<'_>) -> Signs {
-    let first = place.cgroup == Some(&path(1));
+    let first = place.cgroup == Some(path(1).as_bytes());
     let ended = ended(1, pod_child().kill.time);
     if first { ended } else { POPULATED }
 }

@@ -11,11 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cgroup::{
-        container::ContainerId,
-        files,
-        hierarchy::MemoryRoot,
-        ids::id_of,
-        path::{Identity, path_from_levels},
+        container::ContainerId, files, hierarchy::MemoryRoot, ids::id_of, names::CgroupPath,
+        path::Identity,
     },
     kernel::takeover::boottime_ns,
     kill::Kill,
@@ -215,10 +212,10 @@ impl Now {
 }
 
 impl Counters {
-    /// The path of its cgroup, escaped, below the node's root.
+    /// The path of its cgroup below the node's root.
     #[must_use]
-    pub fn path(&self) -> String {
-        path_from_levels(self.names.iter().map(Vec::as_slice))
+    pub fn path(&self) -> CgroupPath {
+        CgroupPath::from_levels(self.names.iter().map(Vec::as_slice))
     }
 
     /// The ids of the cgroups from its own to the node's root, as far as they are there.

@@ -78,10 +78,8 @@ impl Hidden {
         kill.victim.pid_ns = pid_ns.map(|(level, inum)| PidNamespace { level, inum });
         kill.victim.parent_memcg = parent_memcg;
         kill.cgroup_ids = cgroup_ids;
-        let path = kill.cgroup.as_ref().and_then(|at| at.path.as_deref());
-        kill.identity = path.map_or_else(Identity::default, |path| {
-            Identity::from_path(path.as_bytes())
-        });
+        let path = kill.cgroup.as_ref().and_then(|at| at.path.as_ref());
+        kill.identity = path.map_or_else(Identity::default, |path| Identity::parse(path.names()));
     }
 }
 
@@ -98,5 +96,31 @@ impl<'de> Deserialize<'de> for Whole<Kill> {
         let Stored { mut kill, hidden } = Stored::deserialize(deserializer)?;
         hidden.restore(&mut kill);
         Ok(Self(kill))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attribute::fixture::kill_in;
+
+    #[test]
+    fn what_a_path_says_is_the_same_after_a_restart() {
+        for path in [
+            r"/machine.slice/machine-qemu\x2d1\x2dweb.scope/libvirt/emulator",
+            "/system.slice/nginx.service (deleted)",
+            "/batch/\u{202e}job\u{1b}[2J",
+            r"/system.slice/a\\x2d.service",
+        ] {
+            let mut kill = kill_in("/");
+            let path = crate::cgroup::names::names(path.as_bytes());
+            let path = crate::cgroup::names::CgroupPath::from_levels(path);
+            kill.identity = Identity::parse(path.names());
+            kill.cgroup.as_mut().expect("the fixture has one").path = Some(path);
+            let kept = serde_json::to_string(&Whole(&kill)).unwrap();
+            let Whole(kept) = serde_json::from_str::<Whole<Kill>>(&kept).unwrap();
+            assert_eq!(kept.cgroup, kill.cgroup);
+            assert_eq!(kept.identity, kill.identity);
+        }
     }
 }

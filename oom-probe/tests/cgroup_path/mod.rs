@@ -5,11 +5,7 @@ mod pods;
 mod properties;
 
 use oom_probe::{
-    cgroup::{
-        container::ContainerId,
-        path::{Identity, path_from_levels},
-        pod::PodUid,
-    },
+    cgroup::{container::ContainerId, names::CgroupPath, path::Identity, pod::PodUid},
     labels::Limit,
 };
 
@@ -102,7 +98,7 @@ fn a_limit_belongs_to_the_container_the_pod_or_what_is_above() {
 
 #[test]
 fn levels_become_a_path_that_is_safe_to_print() {
-    let path = |names: &[&[u8]]| path_from_levels(names.iter().copied());
+    let path = |names: &[&[u8]]| CgroupPath::from_levels(names.iter().copied()).to_string();
     assert_eq!(path(&[]), "/");
     assert_eq!(path(&[b""]), "/");
     assert_eq!(path(&[b"b", b"a", b""]), "/a/b");

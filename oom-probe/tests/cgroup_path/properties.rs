@@ -1,8 +1,12 @@
 //! What holds for every path.
 
+use std::{fs, os::unix::ffi::OsStrExt};
+
 use oom_probe::{
     cgroup::{
-        path::{Identity, path_from_levels},
+        hierarchy::{Hierarchy, MemoryRoot},
+        names::CgroupPath,
+        path::Identity,
         pod::Qos,
     },
     labels::Limit,
@@ -88,12 +92,39 @@ proptest! {
     #[test]
     fn names_and_their_path_say_the_same(node in node()) {
         let names: Vec<_> = node.path.rsplit('/').map(str::as_bytes).collect();
-        let path = path_from_levels(names.iter().copied());
-        prop_assert_eq!(&path, &node.path);
+        let path = CgroupPath::from_levels(names.iter().copied());
+        prop_assert_eq!(&path.to_string(), &node.path);
         prop_assert_eq!(
             Identity::parse(names.into_iter()),
             Identity::from_path(path.as_bytes())
         );
+    }
+
+    #[test]
+    fn every_name_that_a_cgroup_may_have_is_looked_up_and_kept_as_it_is(
+        names in prop::collection::vec(name(), 1..5),
+    ) {
+        let leaf_first = || names.iter().map(Vec::as_slice);
+        let path = CgroupPath::from_levels(leaf_first());
+        let kept: CgroupPath =
+            serde_json::from_str(&serde_json::to_string(&path).unwrap()).unwrap();
+        prop_assert_eq!(&kept, &path);
+        let kept_names: Vec<_> = kept.names().collect();
+        let wanted: Vec<_> = leaf_first().chain([&b""[..]]).collect();
+        prop_assert_eq!(&kept_names, &wanted);
+        prop_assert_eq!(Identity::parse(kept.names()), Identity::parse(wanted.into_iter()));
+
+        let scratch = tempfile::tempdir().unwrap();
+        let root = MemoryRoot {
+            hierarchy: Hierarchy::V2,
+            path: scratch.path().into(),
+        };
+        let directory = root.directory(kept_names.into_iter().take(names.len()));
+        let directory = directory.expect("it is a name");
+        fs::create_dir_all(directory).unwrap();
+        let mut found = fs::read_dir(scratch.path()).unwrap();
+        let top = found.next().unwrap().unwrap().file_name();
+        prop_assert_eq!(top.as_bytes(), &**names.last().unwrap());
     }
 
     #[test]
@@ -116,6 +147,25 @@ proptest! {
             prop_assert_eq!(Identity::from_path(path.as_bytes()).container, None);
         }
     }
+}
+
+/// A name as `kernel/cgroup/cgroup.c` `cgroup_mkdir` takes it from anyone: no `/`, NUL or newline.
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        prop::collection::vec(any::<u8>(), 1..8),
+        prop::sample::select(PIECES).prop_map(|piece| fill(piece).into_bytes()),
+        any::<char>().prop_map(|c| c.to_string().into_bytes()),
+        prop::sample::select(vec!["\\", "\\x2f", "\\u{41}", " (deleted)", "\u{301}"])
+            .prop_map(|piece| piece.as_bytes().to_vec()),
+    ];
+    prop::collection::vec(part, 1..4)
+        .prop_map(|parts| {
+            let mut name = parts.concat();
+            name.retain(|byte| !b"/\0\n".contains(byte));
+            name.truncate(255);
+            name
+        })
+        .prop_filter("no name", |name| !matches!(&**name, b"" | b"." | b".."))
 }
 
 const PIECES: &[&str] = &[

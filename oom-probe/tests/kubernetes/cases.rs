@@ -39,7 +39,7 @@ fn group_kill(path: &str, pid: u32, event: &str) -> Kill {
         usage_bytes: None,
         limit_bytes: None,
         group: Some(true),
-        group_path: Some(path.to_owned()),
+        group_path: Some(path.parse().unwrap()),
     });
     kill
 }

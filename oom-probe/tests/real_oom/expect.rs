@@ -3,6 +3,7 @@
 use std::fs;
 
 use hog::cgroup::Cgroup;
+use oom_probe::cgroup::names::{CgroupPath, names};
 use oom_probe::kill::{Kill, Record};
 use oom_probe::labels::{Cause, Constraint, Limit, LimitSource, Role, VictimKind};
 
@@ -21,7 +22,7 @@ const COUNTED_APART: u64 = 64 * 4096;
 /// A cgroup as it was, for after it is gone.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    pub(crate) path: String,
+    pub(crate) path: CgroupPath,
     pub(crate) id: u64,
     pub(crate) limit: Option<u64>,
 }
@@ -29,7 +30,7 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn of(cgroup: &Cgroup) -> Self {
         Self {
-            path: cgroup.path().display().to_string(),
+            path: CgroupPath::from_levels(names(cgroup.path().as_os_str().as_encoded_bytes())),
             id: cgroup.id().unwrap(),
             limit: cgroup.limit().unwrap(),
         }
@@ -44,7 +45,7 @@ pub(crate) enum Trigger {
     /// That process's, in that cgroup.
     Other {
         pid: u32,
-        path: String,
+        path: CgroupPath,
         same_container: bool,
     },
     /// Not to be told beforehand.
@@ -203,8 +204,8 @@ impl Expected {
             "same_container: {told}"
         );
         if world.is_named(kill) {
-            let told_path = trigger.cgroup.as_deref();
-            assert_eq!(told_path, Some(path.as_str()), "trigger's cgroup: {told}");
+            let told_path = trigger.cgroup.as_ref();
+            assert_eq!(told_path, Some(path), "trigger's cgroup: {told}");
         }
     }
 }

@@ -139,8 +139,8 @@ impl World {
     /// On a machine of its own every kill is ours; else others may be at work.
     pub(crate) fn is_ours(&self, record: &Record) -> bool {
         let cgroup = record.kill.cgroup.as_ref();
-        let path = cgroup.and_then(|cgroup| cgroup.path.as_deref());
-        self.vm.is_some() || path.is_none_or(|path| self.owns(path))
+        let path = cgroup.and_then(|cgroup| cgroup.path.as_ref());
+        self.vm.is_some() || path.is_none_or(|path| self.owns(&path.to_string()))
     }
 
     /// `oom_score_adj` of a process that is to live on beside its dying neighbours. A victim whose

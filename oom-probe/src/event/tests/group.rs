@@ -67,7 +67,11 @@ fn the_topmost_cgroup_up_to_the_domain_decides_on_the_group() {
             )
         };
         let got = kill.domain.expect("a level is full").group_path;
-        assert_eq!(got, group.map(path), "{wanting:?} below {domain}");
+        assert_eq!(
+            got.map(|path| path.to_string()),
+            group.map(path),
+            "{wanting:?} below {domain}"
+        );
     }
 }
 

@@ -154,7 +154,7 @@ fn usage_and_limit_are_bytes_and_absent_where_there_is_no_limit() {
     assert_eq!(cgroup.id, CONTAINER_ID);
     assert_eq!(cgroup.limit_bytes, Some(10 * PAGE));
     assert_eq!(domain.usage_bytes, Some(10 * PAGE));
-    assert!(domain.path.unwrap().ends_with(".slice"));
+    assert!(domain.path.unwrap().to_string().ends_with(".slice"));
     let kill = marked(plain());
     assert_eq!(kill.cgroup.unwrap().limit_bytes, None);
 }

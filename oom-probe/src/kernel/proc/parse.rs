@@ -1,5 +1,9 @@
 //! The texts of `/proc/<pid>` (fs/proc/array.c, fs/proc/task_mmu.c, kernel/cgroup/cgroup.c).
 
+/// What the kernel puts behind the path of a removed cgroup; a name may end so, too
+/// (kernel/cgroup/cgroup.c `proc_cgroup_show`).
+pub(super) const REMOVED: &[u8] = b" (deleted)";
+
 /// What a task shows for its ids that has given them back (kernel/pid.c `__task_pid_nr_ns`).
 const RELEASED: u32 = 0;
 
@@ -72,7 +76,7 @@ impl Sizes {
 
 /// Path of the memory cgroup from a `cgroup` file. Absent where it is not to be seen: outside of
 /// this process's cgroup namespace, or on v1 the `/` that an exiting task shows for every
-/// hierarchy.
+/// hierarchy. With the [`REMOVED`] of a cgroup that is gone.
 pub(super) fn memory_cgroup(text: &[u8]) -> Option<(Hierarchy, &[u8])> {
     let lines = || text.split(|&byte| byte == b'\n');
     let v1 = lines().find_map(|line| {
@@ -89,7 +93,6 @@ pub(super) fn memory_cgroup(text: &[u8]) -> Option<(Hierarchy, &[u8])> {
             lines().find_map(|line| line.strip_prefix(b"0::"))?,
         ),
     };
-    let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
     let exited = hierarchy == Hierarchy::V1 && path == b"/";
     let outside = path.split(|&byte| byte == b'/').any(|name| name == b"..");
     (path.starts_with(b"/") && !exited && !outside).then_some((hierarchy, path))

@@ -4,7 +4,7 @@ use oom_probe_common::record::hook;
 
 use super::*;
 use crate::{
-    cgroup::path::path_from_levels,
+    cgroup::names::CgroupPath,
     kernel::{
         decode::{Payload, Task, decode},
         fixture::RecordBuilder,
@@ -70,7 +70,12 @@ fn with_task<T>(files: &Files, check: impl FnOnce(Task<'_>) -> T) -> T {
         .at(MARK_NS)
         .build();
     let mark = decode(&bare).unwrap().header;
-    let bytes = record(mark, 6160, files, UNITS, |names| names.len() as u64 + 70);
+    // All cgroups are there but this one.
+    let id_of = |names: &[&[u8]]| match names.first() {
+        Some(&b"c (deleted)") => 0,
+        _ => names.len() as u64 + 70,
+    };
+    let bytes = record(mark, 6160, files, UNITS, id_of);
     let record = decode(&bytes).unwrap();
     assert_eq!(record.header.hook, hook::TRACEPOINT);
     let Payload::Mark(task) = record.payload else {
@@ -151,6 +156,10 @@ fn the_memory_cgroup_is_that_of_the_hierarchy_with_the_controller() {
         (V1, Some("/kubepods/pod1/app")),
         ("0::/\n", Some("/")),
         ("0::/a:b/c (deleted)\n", Some("/a:b/c")),
+        (
+            "0::/a:b/that is its name (deleted)\n",
+            Some("/a:b/that is its name (deleted)"),
+        ),
         // What an exiting task shows on v1.
         ("4:memory:/\n0::/kubepods/pod1\n", None),
         ("4:memory2:/a\n", None),
@@ -159,7 +168,8 @@ fn the_memory_cgroup_is_that_of_the_hierarchy_with_the_controller() {
         ("what\n", None),
     ] {
         let path = with_task(&files(cgroup, STATUS, STAT), |task| {
-            (!task.path.is_empty()).then(|| path_from_levels(task.path.iter().map(|at| at.name)))
+            (!task.path.is_empty())
+                .then(|| CgroupPath::from_levels(task.path.iter().map(|at| at.name)).to_string())
         });
         assert_eq!(path.as_deref(), want, "{cgroup:?}");
     }

@@ -4,6 +4,10 @@ use jiff::SignedDuration;
 
 use super::*;
 
+fn text(path: &[u8]) -> String {
+    String::from_utf8(path.to_owned()).unwrap()
+}
+
 #[test]
 fn the_container_is_looked_at_and_not_what_is_below_it() {
     let nested = |level_path: &str| {
@@ -23,7 +27,7 @@ fn the_container_is_looked_at_and_not_what_is_below_it() {
     ] {
         let record = nested(victim);
         assert_eq!(
-            container_cgroup(&record.kill).map(str::to_owned),
+            container_cgroup(&record.kill).map(text),
             looked_at,
             "{victim}"
         );
@@ -40,7 +44,7 @@ fn a_node_that_is_a_container_sees_its_containers_below_its_own_root() {
             truncated,
             ..kill_in(path)
         };
-        seen_from_node(&kill).map(str::to_owned)
+        seen_from_node(&kill).map(text)
     };
     let node = "/docker/0123/kubelet";
     let inside = path(1);

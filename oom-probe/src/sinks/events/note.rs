@@ -114,8 +114,9 @@ fn trigger(kill: &Kill, trigger: &Trigger) -> Option<String> {
         return Some("the node".to_owned());
     }
     let path = trigger.cgroup.as_ref();
-    let identity = path.map(|path| Identity::from_path(path.as_bytes()));
+    let identity = path.map(|path| Identity::parse(path.names()));
     let same_pod = identity
+        .as_ref()
         .is_some_and(|identity| identity.pod.is_some() && identity.pod == kill.identity.pod);
     if trigger.same_container == Some(true) || same_pod {
         let comm = trigger.comm.as_deref().unwrap_or("another process");
@@ -126,10 +127,7 @@ fn trigger(kill: &Kill, trigger: &Trigger) -> Option<String> {
             format!("{comm} in another container of this pod")
         });
     }
-    let other_pod = path
-        .map(|path| Identity::from_path(path.as_bytes()))?
-        .pod
-        .is_some();
+    let other_pod = identity?.pod.is_some();
     Some(if other_pod { "another pod" } else { "the node" }.to_owned())
 }
 

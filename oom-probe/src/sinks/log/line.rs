@@ -41,7 +41,7 @@ pub fn line(record: &Record, zone: &TimeZone) -> String {
 
 /// The container of a pod, else the container, unit or cgroup: the best name there is.
 pub(crate) fn whose(record: &Record) -> String {
-    let path = || record.kill.cgroup.as_ref()?.path.clone();
+    let path = || Some(record.kill.cgroup.as_ref()?.path.as_ref()?.to_string());
     let name = pod(record).or_else(|| host(record)).or_else(path);
     match (record.scope, name) {
         (Scope::OtherNode, Some(name)) => format!("another node's {name}"),

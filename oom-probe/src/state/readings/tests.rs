@@ -180,7 +180,9 @@ fn the_cgroups_of_a_container_count_together_and_others_by_themselves() {
     };
     let found = read(&root).counters;
     let at = |path: &str| {
-        let at = found.iter().find(|counters| counters.path() == path);
+        let at = found
+            .iter()
+            .find(|counters| counters.path().to_string() == path);
         let at = at.unwrap_or_else(|| panic!("no {path}: {found:?}"));
         (at.reading.kills, at.reading.groups, at.ids(&root).len())
     };

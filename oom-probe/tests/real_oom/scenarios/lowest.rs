@@ -70,10 +70,10 @@ pub(crate) fn plain_tracepoint(world: &World) -> String {
             .kill
             .cgroup
             .as_ref()
-            .and_then(|cgroup| cgroup.path.as_deref());
+            .and_then(|cgroup| cgroup.path.as_ref());
         match known {
             Some(known) => {
-                assert_eq!(known, path);
+                assert_eq!(known.to_string(), path);
                 assert!(
                     record.kill.from_proc,
                     "{}",

@@ -85,7 +85,7 @@ pub(crate) fn leaf_without_controller(world: &World) -> String {
     let expected = Expected {
         limit: Limit::Ancestor,
         cgroup: Place {
-            path: format!("{}/bare", limited.path),
+            path: format!("{}/bare", limited.path).parse().unwrap(),
             id: fs::metadata(&leaf.0).unwrap().ino(),
             limit: None,
         },

@@ -68,7 +68,7 @@ fn kills_in(daemon: &Daemon, cgroup: &Cgroup, count: usize) -> Vec<Record> {
     let name = cgroup.directory().file_name().unwrap().to_str().unwrap();
     let in_it = |record: &Record| {
         let path = record.kill.cgroup.as_ref().and_then(|at| at.path.as_ref());
-        path.is_some_and(|path| path.ends_with(name))
+        path.is_some_and(|path| path.to_string().ends_with(name))
     };
     let look = || -> Vec<Record> { daemon.kills(None).into_iter().filter(in_it).collect() };
     let kills = wait::until("the kills", look, |kills| kills.len() >= count);

@@ -63,7 +63,7 @@ pub(crate) fn limit_lowered(world: &World) -> String {
         full: false,
         trigger: Trigger::Other {
             pid: std::process::id(),
-            path: own_cgroup(),
+            path: own_cgroup().parse().unwrap(),
             same_container: false,
         },
         ..Expected::own_limit(idle.pid(), &Place::of(&cgroup))

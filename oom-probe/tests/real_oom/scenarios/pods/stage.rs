@@ -140,7 +140,8 @@ impl<'w> Stage<'w> {
         flags: &[&str],
     ) -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let root = world.cgroup("node");
+        // As systemd spells a dash: what is looked up below has to be the name and not its print.
+        let root = world.cgroup(r"node\x2d1");
         let mut command = Command::new(&world.programs().oom_probe);
         command
             .args(["run", "--kubernetes", "on", "--node", NODE])
