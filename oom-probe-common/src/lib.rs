@@ -13,7 +13,7 @@ pub mod offsets;
 pub mod record;
 
 /// Version of everything in this crate, carried by every record.
-pub const ABI_VERSION: u16 = 1;
+pub const ABI_VERSION: u16 = 2;
 
 /// Name of the ring buffer map.
 pub const RING_MAP: &str = "RING";

@@ -106,6 +106,8 @@ offsets! {
     cgroup_kn,
     /// `cgroup.root`.
     cgroup_root,
+    /// `cgroup.level`: how far below the root, which has 0.
+    cgroup_level,
     /// `kernfs_node.id`: the inode number of the cgroup's directory.
     kernfs_node_id,
     /// `kernfs_node.name`.

@@ -5,6 +5,10 @@
 //! trigger's: [`Level`]s, leaf first, each followed by its name (no NUL, padded with zeros to a
 //! multiple of 8).
 //!
+//! A cgroup may be nested as deep as whoever owns it likes, and its names may be long. So of a deep
+//! path the levels next to the leaf are there and those next to the root, which say whose it is; a
+//! level without a name stands between them for what is left out ([`Level::skipped`]).
+//!
 //! What could not be read has its bit in `valid` unset, and then its value means nothing: absent
 //! is never 0.
 
@@ -12,10 +16,17 @@
 pub const COMM_LEN: usize = 16;
 /// The longest name of a cgroup directory: `NAME_MAX`.
 pub const NAME_MAX: usize = 255;
-/// Levels of one cgroup path that are looked at; deeper paths are marked [`flag::TRUNCATED`].
-pub const MAX_LEVELS: usize = 16;
-/// Bytes for the levels of both paths together.
-pub const LEVELS_BYTES: usize = 4096;
+/// Levels next to the root that are there of every path, the root's own included: one more than name a
+/// container on a node that is itself in a container of a pod, and four to spare.
+pub const ROOT_LEVELS: usize = 16;
+/// Levels next to the leaf that are there of a path with more than [`ROOT_LEVELS`].
+pub const LEAF_LEVELS: usize = 8;
+/// Bytes of names and levels after which no more of those next to the leaf is begun.
+pub const LEAF_BYTES: usize = 768;
+/// Levels of one cgroup path in a record, with the one that stands for what is left out.
+pub const MAX_LEVELS: usize = LEAF_LEVELS + 1 + ROOT_LEVELS;
+/// Bytes for the levels of all paths together: enough for any one path.
+pub const LEVELS_BYTES: usize = 6144;
 /// The largest record.
 pub const MAX_LEN: usize = size_of::<Header>() + size_of::<Body>() + LEVELS_BYTES;
 
@@ -125,9 +136,10 @@ pub mod valid {
 pub mod flag {
     /// The path is that of the unified hierarchy, memory controller included.
     pub const V2: u32 = 1 << 0;
-    /// Levels or names are missing at the root's end of the victim's path.
+    /// Levels are missing at the root's end of the victim's path: it is deeper than is walked.
     pub const TRUNCATED: u32 = 1 << 1;
-    /// Levels or names are missing at the root's end of the trigger's path.
+    /// Levels are missing at the root's end of the trigger's path: it is deeper than is walked, or the
+    /// victim's took the room.
     pub const TRIGGER_TRUNCATED: u32 = 1 << 2;
     /// The names of the levels could not be read; their ids could.
     pub const NAMELESS: u32 = 1 << 3;
@@ -261,8 +273,9 @@ pub struct Level {
     pub memory: u16,
     /// Bytes of the name that follows, before padding; 0 for the root.
     pub name_len: u16,
-    /// Zero.
-    pub reserved: u32,
+    /// Not 0: this is no directory but stands for so many that are left out, and nothing else of it
+    /// means anything.
+    pub skipped: u32,
 }
 
 /// `Domain::valid`.
@@ -304,6 +317,12 @@ pub struct Domain {
     pub order: i32,
 }
 
+const _: () = {
+    let longest = size_of::<Level>() + NAME_MAX + 1;
+    let leaf = LEAF_BYTES + longest + size_of::<Level>();
+    // Another level is begun where the longest still fits.
+    assert!(leaf + ROOT_LEVELS * longest <= LEVELS_BYTES);
+};
 const _: () = assert!(size_of::<Header>() == 24);
 const _: () = assert!(size_of::<Target>() == 32);
 const _: () = assert!(size_of::<Victim>() == 120);

@@ -3,7 +3,9 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use oom_probe_common::{
     offsets::ABSENT,
-    record::{LEVELS_BYTES, Level, MAX_LEVELS, NAME_MAX, flag, level, valid},
+    record::{
+        LEAF_BYTES, LEAF_LEVELS, LEVELS_BYTES, Level, NAME_MAX, ROOT_LEVELS, flag, level, valid,
+    },
 };
 
 use crate::{
@@ -14,6 +16,12 @@ use crate::{
 
 /// A level and the longest name, padded: what has to fit before another level is begun.
 const LEVEL_MAX: usize = size_of::<Level>() + NAME_MAX + 1;
+
+/// Levels that [`climb`] leaves out at most, and how often it is called: deeper paths lack their root.
+const CLIMB: u32 = 32;
+const CLIMBS: u32 = 32;
+/// The same by typed pointers, level by level: the verifier follows each.
+const TYPED_CLIMB: u32 = 64;
 
 /// The `cgroup_subsys_state` of the task's memory cgroup.
 #[inline(always)]
@@ -117,23 +125,31 @@ struct Path {
     truncated: bool,
 }
 
-/// Appends the levels from where the walk starts up to the root.
+/// Appends the levels from where the walk starts up to the root: of a deep path those next to the
+/// leaf and those next to the root.
 #[inline(always)]
 fn append<R: Read>(buffer: Buffer, scratch: *mut Scratch, start: Walk) -> Path {
     // SAFETY, here and below: a part of a live buffer of this CPU's own; volatile since
-    // `next_level` changes it.
+    // `next_level` and `climb` change it.
     let walk = unsafe { &raw mut (*scratch).walk };
+    let position = unsafe { &raw const (*walk).position };
     unsafe { walk.write_volatile(start) };
     let mut cgroup = start.cgroup;
     let mut levels = 0;
-    for _ in 0..MAX_LEVELS {
-        if R::TYPED {
-            // A pointer that has been in the buffer would have no type any more.
-            let Some(up) = level::<R>(scratch, cgroup, start.memory) else {
-                break;
-            };
-            cgroup = up.cgroup;
-        } else if next_level(buffer as u32) == 0 {
+    for _ in 0..LEAF_LEVELS {
+        // SAFETY: see above.
+        let written = unsafe { position.read_volatile() }.wrapping_sub(start.position);
+        if written > LEAF_BYTES || !step::<R>(buffer, scratch, &mut cgroup, start.memory) {
+            break;
+        }
+        levels += 1;
+    }
+    let skipped = skip::<R>(buffer, walk, &mut cgroup);
+    if skipped > 0 && leave_out(scratch, skipped) {
+        levels += 1;
+    }
+    for _ in 0..ROOT_LEVELS {
+        if !step::<R>(buffer, scratch, &mut cgroup, start.memory) {
             break;
         }
         levels += 1;
@@ -147,11 +163,121 @@ fn append<R: Read>(buffer: Buffer, scratch: *mut Scratch, start: Walk) -> Path {
     }
 }
 
+/// Appends one level; false where the walk has ended. `cgroup` is where a walk by typed pointers has
+/// come to: one that has been in the buffer would have no type any more.
+#[inline(always)]
+fn step<R: Read>(
+    buffer: Buffer,
+    scratch: *mut Scratch,
+    cgroup: &mut Address,
+    memory: Address,
+) -> bool {
+    if !R::TYPED {
+        return next_level(buffer as u32) != 0;
+    }
+    let Some(up) = level::<R>(scratch, *cgroup, memory) else {
+        return false;
+    };
+    *cgroup = up.cgroup;
+    true
+}
+
+/// Goes up to the levels next to the root; returns how many levels are left out.
+#[inline(always)]
+fn skip<R: Read>(buffer: Buffer, walk: *mut Walk, cgroup: &mut Address) -> u32 {
+    let mut skipped = 0;
+    if R::TYPED {
+        for _ in 0..TYPED_CLIMB {
+            if !is_deep::<R>(*cgroup) {
+                break;
+            }
+            *cgroup = parent::<R>(*cgroup, |_| ());
+            skipped += 1;
+        }
+        return skipped;
+    }
+    // SAFETY: as in `append`.
+    if !is_deep::<R>(unsafe { walk.read_volatile() }.cgroup) {
+        return 0;
+    }
+    for _ in 0..CLIMBS {
+        let climbed = climb(buffer as u32);
+        skipped += climbed;
+        if climbed < CLIMB {
+            break;
+        }
+    }
+    skipped
+}
+
+/// Whether a cgroup is further from the root than those that are there of every path.
+#[inline(always)]
+fn is_deep<R: Read>(cgroup: Address) -> bool {
+    R::member::<u32>(cgroup, offset!(cgroup_level)).value >= ROOT_LEVELS as u32
+}
+
+/// Goes on with a walk without a word of the levels, [`CLIMB`] at most, as long as it is deep; returns
+/// how many.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn climb(buffer: u32) -> u32 {
+    let Some(scratch) = maps::scratch(buffer) else {
+        return 0;
+    };
+    // SAFETY: as in `append`.
+    let walk = unsafe { &raw mut (*scratch).walk };
+    let mut at = unsafe { walk.read_volatile() };
+    let mut climbed = 0;
+    while climbed < CLIMB && is_deep::<Probe>(at.cgroup) {
+        if Probe::follow(at.memory, offset!(css_cgroup)) == at.cgroup {
+            at.memory = Probe::follow(at.memory, offset!(css_parent));
+        }
+        at.cgroup = parent::<Probe>(at.cgroup, |_| ());
+        climbed += 1;
+    }
+    unsafe { walk.write_volatile(at) };
+    climbed
+}
+
+/// Writes the level that stands for those which are left out; false where there is no room.
+#[inline(always)]
+fn leave_out(scratch: *mut Scratch, skipped: u32) -> bool {
+    // SAFETY: as in `append`.
+    let position = unsafe { &raw mut (*scratch).walk.position };
+    let end = unsafe { position.read_volatile() };
+    if end > LEVELS_BYTES - LEVEL_MAX {
+        return false;
+    }
+    // SAFETY: as in `level`.
+    let entry = unsafe {
+        let at = (&raw mut (*scratch).levels).cast::<u8>().wrapping_add(end);
+        &mut *at.cast::<Level>()
+    };
+    blank(entry);
+    entry.id = 0;
+    entry.skipped = skipped;
+    // SAFETY: see above.
+    unsafe { position.write_volatile(end + size_of::<Level>()) };
+    true
+}
+
+/// A level of which nothing is known but what its id will be.
+#[inline(always)]
+fn blank(entry: &mut Level) {
+    entry.usage = 0;
+    entry.max = 0;
+    entry.memsw_usage = 0;
+    entry.memsw_max = 0;
+    entry.memory = 0;
+    entry.name_len = 0;
+    entry.skipped = 0;
+}
+
 /// Goes on with a walk by one level; 0 where it has ended.
 ///
 /// What is global by its type information the verifier checks once, whatever the arguments
 /// (kernel/bpf/verifier.c `do_check_subprogs`, minimum kernel: 5.6), where a loop's body would be
-/// followed for each of two times sixteen levels.
+/// followed for each level of each path.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn next_level(buffer: u32) -> u32 {
@@ -188,13 +314,7 @@ fn level<R: Read>(scratch: *mut Scratch, cgroup: Address, memory: Address) -> Op
     // multiple of 8.
     let entry = unsafe { &mut *at.cast::<Level>() };
     entry.id = id::<R>(cgroup).value;
-    entry.usage = 0;
-    entry.max = 0;
-    entry.memsw_usage = 0;
-    entry.memsw_max = 0;
-    entry.memory = 0;
-    entry.name_len = 0;
-    entry.reserved = 0;
+    blank(entry);
     let mut memory_above = memory;
     if !R::TYPED && R::follow(memory, offset!(css_cgroup)) == cgroup {
         controller::<R>(entry, memory);

@@ -264,7 +264,8 @@ fn node_root_level(kill: &Kill, node_root: Option<u64>) -> Option<usize> {
 /// id above all of its pods, and a node in a pod the other cluster's pod.
 fn below_node_root(kill: &Kill) -> Option<Identity> {
     let path = kill.cgroup.as_ref()?.path.as_ref()?;
-    Some(Identity::parse(path.names().take(kill.node_root_level?)))
+    let below = path.names().take(kill.node_root_level?);
+    Some(Identity::parse(below.chain([&b""[..]])))
 }
 
 /// Whose processes the victim was among, by its cgroup alone.
@@ -275,14 +276,16 @@ pub fn scope(kill: &Kill, node_root: Option<u64>) -> Scope {
     match node_root {
         Some(root) if !kill.cgroup_ids.contains(&root) => {
             // The root may be among the levels that the record had no room for.
-            if kill.truncated || kill.cgroup_ids.is_empty() {
+            if kill.truncated || kill.cgroup_ids.iter().all(|id| *id == 0) {
                 return Scope::Unknown;
             }
             return Scope::OtherNode;
         }
         _ => {}
     }
-    if kill.identity.pod.is_some() {
+    if kill.identity.undecided {
+        Scope::Unknown
+    } else if kill.identity.pod.is_some() {
         Scope::Pod
     } else if kill
         .cgroup

@@ -60,7 +60,8 @@ pub struct Kill {
     /// The kernel's badness score of the chosen victim, pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub points: Option<i64>,
-    /// The cgroup path is deeper or longer than a record holds: its root's end is missing.
+    /// The cgroup path is deeper than a record holds: names are missing in its middle, or next to the
+    /// root if it is deeper still.
     pub truncated: bool,
     /// The cgroup was read from `/proc` after the kill, not in the kernel at the kill.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -74,7 +75,8 @@ pub struct Kill {
     /// What the cgroup path says about container and pod.
     #[serde(skip, default)]
     pub identity: Identity,
-    /// Ids of the cgroups from the victim's up to the root, for telling nodes on one kernel apart.
+    /// Ids of the cgroups from the victim's up to the root, for telling nodes on one kernel apart; 0
+    /// for a level whose id is not known.
     #[serde(skip, default)]
     pub cgroup_ids: Vec<u64>,
     /// How many levels above the victim's cgroup the node's own root is, where that is not the

@@ -343,8 +343,8 @@ fn ends_the_container(record: &Record) -> bool {
 /// Cgroup of the victim's container, from the root of the hierarchy; of its pod, where it was in
 /// none.
 fn container_cgroup(kill: &Kill) -> Option<&[u8]> {
-    let whole = (!kill.truncated).then_some(kill)?;
-    let path = path_up_to(whole, container_level(kill)?)?;
+    let is_whole = kill.cgroup.as_ref()?.path.as_ref()?.begins_at_root();
+    let path = path_up_to(kill, container_level(kill)?).filter(|_| is_whole)?;
     (!path.is_empty()).then_some(path)
 }
 

@@ -12,6 +12,9 @@ use crate::escape::{Escaped, unescape};
 /// and newline (`kernel/cgroup/cgroup.c`, `cgroup_mkdir`). So a path is bytes wherever it is looked
 /// up, compared or read; it is [escaped](Escaped) where it is printed, in JSON too, and what was
 /// printed can be read back.
+///
+/// Of a very deep path not all names are known: an empty one, which no cgroup has, stands for those
+/// that are not (`/a//y/z`).
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CgroupPath(Box<[u8]>);
 
@@ -21,15 +24,29 @@ pub struct CgroupPath(Box<[u8]>);
 pub struct InvalidCgroupPath;
 
 impl CgroupPath {
-    /// The path that consists of these names. The root's own, which is empty, may be there or not.
+    /// The path that consists of these names. The root's own, which is empty, may be there or not;
+    /// any other that is empty stands for names that are not known.
     pub fn from_levels<'a>(leaf_first: impl Iterator<Item = &'a [u8]>) -> Self {
-        let names: Vec<_> = leaf_first.filter(|name| !name.is_empty()).collect();
+        let mut names: Vec<_> = leaf_first.skip_while(|name| name.is_empty()).collect();
+        if names.last().is_some_and(|name| name.is_empty()) {
+            names.pop();
+        }
         let mut path = Vec::with_capacity(names.iter().map(|name| name.len() + 1).sum());
         for name in names.iter().rev() {
             path.push(b'/');
             path.extend_from_slice(name);
         }
         Self(path.into())
+    }
+
+    /// The same where the names next to the root are missing.
+    pub fn from_levels_below_unknown<'a>(leaf_first: impl Iterator<Item = &'a [u8]>) -> Self {
+        Self::from_levels(leaf_first.chain([&b""[..], b""]))
+    }
+
+    /// Whether the names next to the root are known.
+    pub fn begins_at_root(&self) -> bool {
+        !self.0.starts_with(b"//")
     }
 
     /// The bytes: `/a/b`, and nothing for the root.

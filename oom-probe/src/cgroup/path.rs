@@ -46,17 +46,31 @@ pub struct Identity {
     pub machine_level: Option<usize>,
     /// Level of the unit's own cgroup.
     pub unit_level: Option<usize>,
+    /// Names are missing that may be those of a pod or its container: nothing may be said of whose it
+    /// is.
+    pub undecided: bool,
 }
 
 impl Identity {
     /// Reads the names of a path from the leaf to the root. An empty name (the root's own) is a
     /// level that says nothing. Any bytes are taken; what is not recognised is absent.
+    ///
+    /// An empty name below others stands for names that are not known, and then only those above it
+    /// tell: what is below may be in a container that is not seen.
     pub fn parse<'a>(leaf_first: impl Iterator<Item = &'a [u8]>) -> Self {
+        let names: Vec<_> = leaf_first.collect();
+        let below_root = names.len().saturating_sub(1);
+        let unknown = names[..below_root].iter().rposition(|name| name.is_empty());
+        let first_known = unknown.map_or(0, |unknown| unknown + 1);
         let mut scan = Scan::default();
-        for (level, name) in leaf_first.enumerate() {
+        for (level, name) in names.iter().enumerate().skip(first_known) {
             scan.step(level, name);
         }
-        scan.finish()
+        let identity = scan.finish();
+        Self {
+            undecided: unknown.is_some() && identity.container.is_none(),
+            ..identity
+        }
     }
 
     /// Reads the bytes of a path, not what is printed of them.
@@ -79,9 +93,14 @@ impl Identity {
     /// | in a unit | the unit's cgroup and below | | above |
     /// | in none of these | the process's own cgroup | | above |
     ///
+    /// Where names are missing that decide it, it is `unknown`.
+    ///
     /// So for a process outside Kubernetes `container` means the limit of its own container or
     /// service and `ancestor` one that it shares with others.
     pub fn place(&self, domain_level: usize) -> Limit {
+        if self.undecided {
+            return Limit::Unknown;
+        }
         let own = match (self.container_level, self.pod_level) {
             (Some(level), _) => Some(level),
             (None, Some(_)) => None,

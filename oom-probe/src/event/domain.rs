@@ -32,6 +32,9 @@ pub(super) struct Context {
 pub(super) struct Found {
     /// The memory cgroup whose limit was hit; absent when it is no cgroup or not known.
     pub(super) memcg: Option<Domained>,
+    /// The memory cgroup is among those levels of the victim's path that are left out, for all that
+    /// can be told.
+    left_out: bool,
     /// Without a memory cgroup: what ran out instead.
     pub(super) other: Option<Limit>,
     pub(super) source: Option<LimitSource>,
@@ -62,7 +65,10 @@ impl Found {
         if found.source.is_none() {
             found.infer(task);
         }
-        let top = found.domain_level(task);
+        if found.memcg.is_some() && found.domain_level(task).is_none() {
+            found.left_out = task.path.left_out().is_some();
+        }
+        let top = found.domain_level(task).or(found.left_out_level(task));
         (found.group, found.group_known) = group(task, top);
         if found.cause.is_none() {
             found.cause = found.told_cause(task);
@@ -105,18 +111,24 @@ impl Found {
         let locked = task
             .path
             .iter()
-            .filter(|at| at.level.memory & level::OOM_LOCK != 0)
+            .enumerate()
+            .filter(|(_, at)| at.level.memory & level::OOM_LOCK != 0)
             .last()
             .map(|at| (at, LimitSource::OomLock));
         let lowest = |is: fn(&Level) -> bool| {
             task.path
                 .iter()
-                .find(|at| is(&at.level))
+                .enumerate()
+                .find(|(_, at)| is(&at.level))
                 .map(|at| (at, LimitSource::Inferred))
         };
         let inferred = || lowest(is_full).or_else(|| lowest(is_nearly_full));
         match locked.or_else(inferred) {
-            Some((PathLevel { level, .. }, source)) => {
+            Some(((at, _), source)) if may_be_left_out(task, at, source) => {
+                self.left_out = true;
+                self.source = Some(source);
+            }
+            Some(((_, PathLevel { level, .. }), source)) => {
                 self.memcg = Some(Domained {
                     id: level.id,
                     usage: Some(level.usage),
@@ -138,9 +150,20 @@ impl Found {
         task.path.iter().position(|at| at.level.id == id)
     }
 
-    /// Where the limit sits, seen from that victim.
+    /// Whether a memory cgroup's limit was hit, whichever.
+    pub(super) const fn is_cgroup(&self) -> bool {
+        self.memcg.is_some() || self.left_out
+    }
+
+    fn left_out_level(&self, task: &Task<'_>) -> Option<usize> {
+        task.path.left_out().filter(|_| self.left_out)
+    }
+
+    /// Where the limit sits, seen from that victim. Of levels that are left out it is known where
+    /// they are, though not which of them it is.
     pub(super) fn limit(&self, task: &Task<'_>, identity: &Identity) -> Limit {
-        match (self.domain_level(task), self.other) {
+        let level = self.domain_level(task).or(self.left_out_level(task));
+        match (level, self.other) {
             (Some(level), _) => identity.place(level),
             (None, Some(other)) => other,
             (None, None) => Limit::Unknown,
@@ -189,6 +212,16 @@ impl Found {
     }
 }
 
+/// Whether the limit may be that of a level which is left out. An event holds every level from the
+/// victim's up to the domain, so that it goes on where the topmost seen is next to those not seen; and
+/// what is full first may be any of them.
+fn may_be_left_out(task: &Task<'_>, at: usize, source: LimitSource) -> bool {
+    task.path.left_out().is_some_and(|left_out| match source {
+        LimitSource::OomLock => at + 1 == left_out,
+        LimitSource::Kernel | LimitSource::Inferred => left_out < at,
+    })
+}
+
 /// Whether the trigger is a kernel thread, as far as that is known.
 pub(super) fn is_kernel_thread(task: &Task<'_>) -> Option<bool> {
     let body = &task.body;
@@ -206,7 +239,7 @@ pub(super) fn trigger_is_in(task: &Task<'_>, cgroup: u64) -> Option<bool> {
     } else {
         (task.trigger_path, flag::TRIGGER_TRUNCATED)
     };
-    let whole = !path.is_empty() && task.body.flags & truncated == 0;
+    let whole = !path.is_empty() && task.body.flags & truncated == 0 && path.left_out().is_none();
     let found = path.iter().any(|at| at.level.id == cgroup);
     (found || whole).then_some(found)
 }
@@ -238,8 +271,16 @@ fn group(task: &Task<'_>, domain_level: Option<usize>) -> (Option<u64>, bool) {
     let levels = || task.path.iter().take(below).map(|at| at.level);
     let known = levels().any(|at| at.memory & level::GROUP_KNOWN != 0);
     let group = levels()
-        .filter(|at| at.memory & level::OOM_GROUP != 0)
-        .last()
-        .map(|at| at.id);
-    (group, known)
+        .enumerate()
+        .filter(|(_, at)| at.memory & level::OOM_GROUP != 0)
+        .last();
+    // One of those that are left out may be higher than any below them.
+    let higher = task
+        .path
+        .left_out()
+        .is_some_and(|at| at < below && group.is_none_or(|(group, _)| group < at));
+    (
+        group.filter(|_| !higher).map(|(_, at)| at.id),
+        known && !higher,
+    )
 }

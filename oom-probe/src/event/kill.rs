@@ -13,9 +13,6 @@ use crate::{
     labels::{Limit, Role, VictimKind},
 };
 
-/// No cgroup has it: that of a level whose directory was gone when its path was read from `/proc`.
-const UNKNOWN_ID: u64 = 0;
-
 /// No process is larger: more bytes than any address space has.
 const LARGEST: u64 = 1 << 60;
 
@@ -62,18 +59,15 @@ impl Machine {
         found: &Found,
     ) -> Kill {
         let body = &task.body;
-        let identity = if body.flags & flag::NAMELESS == 0 {
-            Identity::parse(task.path.iter().map(|at| at.name))
-        } else {
-            Identity::default()
-        };
+        let path = path(task.path, body.flags, flag::TRUNCATED);
+        let identity = path.map_or_else(Identity::default, |path| Identity::parse(path.names()));
         let key = KillId {
             tgid: body.victim.tgid,
             start_time_ns: body.victim.start_time_ns,
         };
         let limit = match found.limit(task, &identity) {
             // Without names nobody can say what a level is.
-            _ if body.flags & flag::NAMELESS != 0 && found.memcg.is_some() => Limit::Unknown,
+            _ if body.flags & flag::NAMELESS != 0 && found.is_cgroup() => Limit::Unknown,
             limit => limit,
         };
         Kill {
@@ -95,18 +89,13 @@ impl Machine {
             cgroup: self.cgroup(task),
             domain: self.domain(task, found),
             points: found.points,
-            truncated: body.flags & flag::TRUNCATED != 0,
+            truncated: body.flags & flag::TRUNCATED != 0 || task.path.left_out().is_some(),
             // The plain tracepoint tells a thread id and no more.
             from_proc: header.hook == hook::TRACEPOINT,
             key,
             identity,
             node_root_level: None,
-            cgroup_ids: task
-                .path
-                .iter()
-                .map(|at| at.level.id)
-                .filter(|id| *id != UNKNOWN_ID)
-                .collect(),
+            cgroup_ids: task.path.iter().map(|at| at.level.id).collect(),
         }
     }
 
@@ -160,10 +149,12 @@ impl Machine {
             .path
             .iter()
             .map(|at| at.level)
+            // One of those that are left out may be nearer than any that follow.
+            .take_while(|at| at.skipped == 0)
             .find(|at| at.memory & level::MEMORY != 0 && at.max < self.unlimited());
         Some(Cgroup {
             id: leaf.level.id,
-            path: path(task.path, body.flags & flag::NAMELESS != 0),
+            path: path(task.path, body.flags, flag::TRUNCATED),
             version: (body.valid & valid::HIERARCHY != 0)
                 .then_some(if body.flags & flag::V2 != 0 { 2 } else { 1 }),
             usage_bytes: limited.map(|at| at.usage.saturating_mul(self.page_size)),
@@ -173,11 +164,9 @@ impl Machine {
 
     fn domain(&self, task: &Task<'_>, found: &Found) -> Option<Domain> {
         let memcg = found.memcg?;
-        let nameless = task.body.flags & flag::NAMELESS != 0;
         let from = |id: u64| {
             let at = task.path.iter().position(|at| at.level.id == id)?;
-            (!nameless)
-                .then(|| CgroupPath::from_levels(task.path.iter().skip(at).map(|at| at.name)))
+            path_from(task.path, at, task.body.flags, flag::TRUNCATED)
         };
         Some(Domain {
             path: from(memcg.id),
@@ -203,12 +192,10 @@ impl Machine {
 fn kind(task: &Task<'_>, identity: &Identity) -> VictimKind {
     let body = &task.body;
     let container = identity.container_level.unwrap_or(0);
-    let parent_inside = (body.valid & valid::PARENT_MEMCG != 0).then(|| {
-        task.path
-            .iter()
-            .take(container + 1)
-            .any(|at| at.level.id == body.victim.parent_memcg)
-    });
+    let mut inside = task.path.iter().take(container + 1).map(|at| at.level);
+    let parent_inside = (body.valid & valid::PARENT_MEMCG != 0)
+        .then(|| inside.clone().any(|at| at.id == body.victim.parent_memcg))
+        .filter(|found| *found || inside.all(|at| at.skipped == 0));
     let ns = (body.valid & valid::PID_NS != 0 && body.victim.pid_ns_level > 0)
         .then_some(body.victim.ns_pid);
     match (ns, parent_inside) {
@@ -224,12 +211,11 @@ fn trigger(header: Header, task: &Task<'_>, identity: &Identity) -> Trigger {
     let has = |bit| body.valid & bit != 0;
     let known = has(valid::MEMCG) && has(valid::TRIGGER_MEMCG);
     let same_cgroup = known && body.memcg == body.trigger.memcg;
-    let trigger_path = if same_cgroup {
-        task.path
+    let (trigger_path, truncated) = if same_cgroup {
+        (task.path, flag::TRUNCATED)
     } else {
-        task.trigger_path
+        (task.trigger_path, flag::TRIGGER_TRUNCATED)
     };
-    let nameless = body.flags & flag::NAMELESS != 0;
     let own = identity.container_level.unwrap_or(0);
     let container = task.path.iter().nth(own).map(|at| at.level.id);
     Trigger {
@@ -237,7 +223,9 @@ fn trigger(header: Header, task: &Task<'_>, identity: &Identity) -> Trigger {
         tid: header.current_tid,
         comm: has(valid::TRIGGER_COMM).then(|| comm(&body.trigger.comm)),
         kernel_thread: is_kernel_thread(task),
-        cgroup: known.then(|| path(trigger_path, nameless)).flatten(),
+        cgroup: known
+            .then(|| path(trigger_path, body.flags, truncated))
+            .flatten(),
         same_container: if same_cgroup {
             Some(true)
         } else {
@@ -246,9 +234,23 @@ fn trigger(header: Header, task: &Task<'_>, identity: &Identity) -> Trigger {
     }
 }
 
-fn path(levels: Levels<'_>, nameless: bool) -> Option<CgroupPath> {
-    (!nameless && !levels.is_empty())
-        .then(|| CgroupPath::from_levels(levels.iter().map(|at| at.name)))
+fn path(levels: Levels<'_>, flags: u32, truncated: u32) -> Option<CgroupPath> {
+    path_from(levels, 0, flags, truncated)
+}
+
+/// The path without the lowest levels. `truncated` is the flag that says of these levels that those
+/// next to the root are missing.
+fn path_from(levels: Levels<'_>, at: usize, flags: u32, truncated: u32) -> Option<CgroupPath> {
+    if flags & flag::NAMELESS != 0 || levels.is_empty() {
+        return None;
+    }
+    let names = levels.iter().skip(at).map(|at| at.name);
+    let begins_at_root = flags & truncated == 0;
+    Some(if begins_at_root {
+        CgroupPath::from_levels(names)
+    } else {
+        CgroupPath::from_levels_below_unknown(names)
+    })
 }
 
 /// A task's name up to the NUL, escaped.

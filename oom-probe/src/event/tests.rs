@@ -2,6 +2,7 @@
 
 mod afterwards;
 mod any_order;
+mod deep;
 mod exits;
 mod group;
 mod limits;

@@ -179,6 +179,11 @@ impl<'a> Levels<'a> {
         })
     }
 
+    /// Which level stands for those that are left out.
+    pub fn left_out(self) -> Option<usize> {
+        self.iter().position(|at| at.level.skipped > 0)
+    }
+
     /// How many there are.
     #[must_use]
     pub const fn len(self) -> usize {

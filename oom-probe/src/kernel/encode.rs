@@ -1,14 +1,18 @@
 //! Records put together in user space: the other direction of [`decode`](super::decode).
 
-use bytemuck::bytes_of;
-use oom_probe_common::record::{Body, Header, Level, MAX_LEVELS, NAME_MAX, flag};
+use std::borrow::Cow;
+
+use bytemuck::{Zeroable, bytes_of};
+use oom_probe_common::record::{
+    Body, Header, LEAF_LEVELS, Level, MAX_LEVELS, NAME_MAX, ROOT_LEVELS,
+};
 
 /// A level of a cgroup path with its name; empty for the root.
 pub type NamedLevel = (Level, Vec<u8>);
 
 /// The bytes of a record of a task: `header` with the length they come to, `body` with the numbers
-/// of levels, then both paths, leaf first. Levels beyond what a record may have are left out, and
-/// the body says so.
+/// of levels, then both paths, leaf first. Of a path with more levels than a record may have those
+/// between its ends are left out, as the kernel programs do it.
 #[must_use]
 pub fn task(
     header: Header,
@@ -16,18 +20,11 @@ pub fn task(
     path: &[NamedLevel],
     trigger_path: &[NamedLevel],
 ) -> Vec<u8> {
-    let (path, cut) = bounded(path);
-    let (trigger_path, trigger_cut) = bounded(trigger_path);
-    if cut {
-        body.flags |= flag::TRUNCATED;
-    }
-    if trigger_cut {
-        body.flags |= flag::TRIGGER_TRUNCATED;
-    }
+    let (path, trigger_path) = (bounded(path), bounded(trigger_path));
     body.levels = path.len() as u16;
     body.trigger_levels = trigger_path.len() as u16;
     let mut payload = bytes_of(&body).to_vec();
-    for (level, name) in path.iter().chain(trigger_path) {
+    for (level, name) in path.iter().chain(&*trigger_path) {
         let name = &name[..name.len().min(NAME_MAX)];
         let level = Level {
             name_len: name.len() as u16,
@@ -47,7 +44,17 @@ pub fn record(mut header: Header, payload: &[u8]) -> Vec<u8> {
     [bytes_of(&header), payload].concat()
 }
 
-fn bounded(path: &[NamedLevel]) -> (&[NamedLevel], bool) {
-    let len = path.len().min(MAX_LEVELS);
-    (&path[..len], len < path.len())
+fn bounded(path: &[NamedLevel]) -> Cow<'_, [NamedLevel]> {
+    if path.len() <= MAX_LEVELS {
+        return path.into();
+    }
+    let root = path.len() - ROOT_LEVELS;
+    let left_out = Level {
+        skipped: (root - LEAF_LEVELS) as u32,
+        ..Level::zeroed()
+    };
+    let mut ends = path[..LEAF_LEVELS].to_vec();
+    ends.push((left_out, Vec::new()));
+    ends.extend_from_slice(&path[root..]);
+    ends.into()
 }

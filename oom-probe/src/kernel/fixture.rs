@@ -211,7 +211,7 @@ fn levels(names: &[&str]) -> Vec<NamedLevel> {
                 memsw_max: UNLIMITED,
                 memory: level::MEMORY | level::MEMSW | level::GROUP_KNOWN,
                 name_len: name.len() as u16,
-                reserved: 0,
+                skipped: 0,
             };
             (level, name.as_bytes().to_vec())
         })

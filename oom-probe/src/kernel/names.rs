@@ -61,9 +61,11 @@ fn with_names(path: Levels<'_>, names: &[Option<Vec<u8>>]) -> Vec<NamedLevel> {
     path.iter()
         .enumerate()
         .map(|(n, at)| {
-            let name = names
-                .get(n)
-                .map_or(&b""[..], |name| name.as_deref().unwrap_or(UNKNOWN));
+            let name = match names.get(n) {
+                Some(Some(name)) => name,
+                Some(None) if at.level.skipped == 0 => UNKNOWN,
+                Some(None) | None => b"",
+            };
             (at.level, name.to_vec())
         })
         .collect()

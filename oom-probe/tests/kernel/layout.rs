@@ -110,6 +110,7 @@ fn a_member_that_is_gone_takes_only_its_own_offset_along() {
                 && [
                     "cgroup_self",
                     "cgroup_kn",
+                    "cgroup_level",
                     "cgroup_root",
                     "kernfs_node_id",
                     "kernfs_node_name",

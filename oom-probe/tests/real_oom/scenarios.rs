@@ -63,6 +63,7 @@ pub(crate) const KILLS: &[Scenario] = &[
     any("limit on the pod", places::pod_limit),
     any("nested in a container", places::nested),
     any("nested with its own limit", places::nested_with_limit),
+    any("deep in a container", places::deep),
     with(
         "leaf without controller",
         &[V2],

@@ -225,6 +225,11 @@ impl Running {
         }
     }
 
+    /// A process that has been started.
+    pub(crate) fn of(child: Child) -> Self {
+        Self { child }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -31,7 +31,11 @@ fn a_kill_says_that_it_was_read_afterwards_and_what_is_not_known() {
     assert_eq!(kill.domain, None);
     let trigger = kill.trigger.as_ref().expect("the header has it");
     assert_eq!((trigger.pid, trigger.same_container), (TRIGGER, None));
-    assert_eq!(kill.cgroup_ids, [997, 998, 999, 1000], "the leaf is gone");
+    assert_eq!(
+        kill.cgroup_ids,
+        [0, 997, 998, 999, 1000],
+        "the leaf is gone"
+    );
     assert!(!kill_of(killed(100)).from_proc);
 }
 

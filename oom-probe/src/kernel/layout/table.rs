@@ -185,6 +185,12 @@ pub(super) const ROWS: &[Row] = {
         row("cgroup_kn", Task, &["cgroups->dfl_cgrp->kn"], Pointer),
         row("cgroup_root", Task, &["cgroups->dfl_cgrp->root"], Pointer),
         row(
+            "cgroup_level",
+            Task,
+            &["cgroups->dfl_cgrp->level"],
+            Number(4),
+        ),
+        row(
             "kernfs_node_id",
             Task,
             &["cgroups->dfl_cgrp->kn->id"],

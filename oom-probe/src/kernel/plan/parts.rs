@@ -72,6 +72,7 @@ const VICTIM: &[Part] = &[
             "kernfs_node_id",
         ],
     ),
+    part("ends of a deep path", &["cgroup_level"]),
     part(
         "hierarchy of the cgroup",
         &["css_set_dfl_cgrp", "cgroup_root"],

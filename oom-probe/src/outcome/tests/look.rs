@@ -32,17 +32,18 @@ fn the_container_is_looked_at_and_not_what_is_below_it() {
             "{victim}"
         );
     }
-    let cut = with(child("e", 1), |kill| kill.truncated = true);
+    let cut = nested(&format!("/{}", path(1)));
     assert_eq!(container_cgroup(&cut.kill), None);
 }
 
 #[test]
 fn a_node_that_is_a_container_sees_its_containers_below_its_own_root() {
     let seen = |path: &str, root, truncated| {
+        let unknown = if truncated { "/" } else { "" };
         let kill = Kill {
             node_root_level: root,
             truncated,
-            ..kill_in(path)
+            ..kill_in(&format!("{unknown}{path}"))
         };
         seen_from_node(&kill).map(text)
     };

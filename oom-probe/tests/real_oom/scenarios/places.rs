@@ -1,15 +1,20 @@
 //! Where the limit sits that was hit, seen from the victim.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use hog::cgroup::Cgroup;
 use oom_probe::kill::Record;
-use oom_probe::labels::Limit;
+use oom_probe::labels::{Limit, Scope};
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::io::write;
 
 use super::{CONTAINER, LIMIT, POD, POD_UID};
-use crate::case::Case;
+use crate::case::{Case, shown};
 use crate::expect::{Expected, Place};
 use crate::world::{Running, World};
 
@@ -70,6 +75,91 @@ pub(crate) fn nested_with_limit(world: &World) -> String {
     nested.set_limit(LIMIT).unwrap();
     is_in_container(world, &dies(world, &nested, &nested, Limit::Container));
     "the nested cgroup's limit".to_owned()
+}
+
+/// Deeper in a container than a record has levels, with names as long as they may be: whose kill it is
+/// stays known, and whoever nests deeper still does not move it to the host's account.
+pub(crate) fn deep(world: &World) -> String {
+    let container = world.limited(&format!("{POD}/{CONTAINER}"), ROOMY);
+    for (name, levels) in [("s", 12), ("s", 40), ("long", 24)] {
+        let nested = Nest::below(container.directory(), name, levels);
+        is_in_container(world, &dies_in(world, &nested));
+    }
+    // Nobody can say whose it is.
+    let nested = Nest::below(container.directory(), "s", 1100);
+    let record = dies_in(world, &nested);
+    if world.is_named(&record.kill) {
+        let scope = record.scope;
+        assert_eq!(scope, Scope::Unknown, "{}", shown(&[record]));
+    }
+    "the container's, and nobody's beyond 1,000 levels".to_owned()
+}
+
+/// A hog dies of the container's limit.
+fn dies_in(world: &World, nest: &Nest) -> Record {
+    let mut case = Case::begin(world);
+    let command = world.hog(&["grow", "--interval", "0"]);
+    nest.start(command).end().killed();
+    let record = case.kills(1).remove(0);
+    let truncated = record.kill.truncated;
+    assert!(truncated, "{}", shown(std::slice::from_ref(&record)));
+    record
+}
+
+/// Cgroups each below the other, removed on drop: no path is as long as theirs, so that each is made
+/// and entered from the one before.
+struct Nest {
+    leaf: OwnedFd,
+    names: Vec<String>,
+}
+
+/// A directory by its name in another.
+fn enter(above: &OwnedFd, name: &str) -> OwnedFd {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(above, name, flags, Mode::empty()).unwrap()
+}
+
+impl Nest {
+    fn below(container: &Path, name: &str, levels: usize) -> Self {
+        let mut nest = Self {
+            leaf: File::open(container).unwrap().into(),
+            names: Vec::new(),
+        };
+        for level in 0..levels {
+            let name = match name {
+                "long" => format!("{level:0>255}"),
+                name => format!("{name}{level}"),
+            };
+            mkdirat(&nest.leaf, &name, Mode::RWXU).unwrap();
+            nest.leaf = enter(&nest.leaf, &name);
+            nest.names.push(name);
+        }
+        nest
+    }
+
+    /// Starts a process in the lowest.
+    fn start(&self, mut command: Command) -> Running {
+        let procs = openat(
+            &self.leaf,
+            "cgroup.procs",
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        let procs = procs.unwrap();
+        // SAFETY: write(2) alone is done between fork and exec.
+        unsafe { command.pre_exec(move || write(&procs, b"0").map(drop).map_err(Into::into)) };
+        Running::of(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Nest {
+    fn drop(&mut self) {
+        while let Some(name) = self.names.pop() {
+            self.leaf = enter(&self.leaf, "..");
+            // Where it fails the guard comes by at the end.
+            let _ = unlinkat(&self.leaf, name, AtFlags::REMOVEDIR);
+        }
+    }
 }
 
 /// The memory controller ends above the cgroup that the process is in.
