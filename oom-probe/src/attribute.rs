@@ -24,7 +24,7 @@ use std::{
 };
 
 use crate::{
-    cgroup::{path::Identity, pod::PodUid},
+    cgroup::{node::NodeCgroups, pod::PodUid},
     kill::{Kill, Record},
     labels::{Attribution, Scope},
     pods::{
@@ -44,13 +44,12 @@ pub const SANDBOX: &str = "POD";
 const REFUSED_AGAIN: Duration = Duration::from_secs(600);
 
 /// What there is to attribute with.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Pods will be fed in. Without them a kill has only its cgroup path.
     pub kubernetes: bool,
-    /// Id of the node's own cgroup root, where that is not the root of the hierarchy: kills
-    /// elsewhere are another node's on the same kernel (kind, k3d).
-    pub node_root: Option<u64>,
+    /// Kills elsewhere are another node's on the same kernel (kind, k3d).
+    pub node: NodeCgroups,
 }
 
 /// Attributes kills to pods.
@@ -101,7 +100,7 @@ impl Attributor {
     /// Decides whose a kill is.
     pub fn on_kill(&mut self, mut kill: Kill, now: Instant) -> Decision {
         self.identify(&mut kill);
-        let scope = scope(&kill, self.config.node_root);
+        let scope = scope(&kill, self.config.node.root);
         match scope {
             Scope::OtherNode => return Decision::OtherNode(Box::new(kill)),
             Scope::Unknown => {
@@ -222,9 +221,11 @@ impl Attributor {
 
     /// Reads whose cgroup it is from the levels below the node's own root.
     pub fn identify(&self, kill: &mut Kill) {
-        kill.node_root_level = node_root_level(kill, self.config.node_root);
-        if let Some(identity) = below_node_root(kill) {
-            kill.identity = identity;
+        let node = &self.config.node;
+        kill.node_root_level = node.root_level(&kill.cgroup_ids);
+        let path = kill.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_ref());
+        if let Some(path) = path {
+            kill.identity = node.identify(path, kill.node_root_level);
         }
     }
 
@@ -253,19 +254,6 @@ impl Attributor {
     pub fn index(&self) -> &Index {
         &self.index
     }
-}
-
-fn node_root_level(kill: &Kill, node_root: Option<u64>) -> Option<usize> {
-    let root = node_root?;
-    kill.cgroup_ids.iter().position(|id| *id == root)
-}
-
-/// What the levels below the node's own root say: a node that is a container has that container's
-/// id above all of its pods, and a node in a pod the other cluster's pod.
-fn below_node_root(kill: &Kill) -> Option<Identity> {
-    let path = kill.cgroup.as_ref()?.path.as_ref()?;
-    let below = path.names().take(kill.node_root_level?);
-    Some(Identity::parse(below.chain([&b""[..]])))
 }
 
 /// Whose processes the victim was among, by its cgroup alone.

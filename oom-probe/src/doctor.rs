@@ -19,6 +19,7 @@ pub use containers::Containers;
 pub use diagnosis::{Check, Diagnosis, Level, Rung, State, diagnose};
 pub use table::render;
 
+use crate::cgroup::kubepods::Kubepods;
 use crate::cli::NodeArgs;
 use crate::kernel::facts::Facts;
 use crate::kernel::pin::{PIN_DIR, Place};
@@ -62,7 +63,10 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let containers = facts
         .cgroup
         .as_ref()
-        .map(|root| Containers::survey(root, &node.proc_root))
+        .map(|root| {
+            let kubepods = Kubepods::of_node(&node.kubepods_root, root);
+            Containers::survey(root, &node.proc_root, &kubepods)
+        })
         .unwrap_or_default();
     let pins = Place::look(pin_dir);
     let mut plan = plan::plan(&facts);

@@ -40,7 +40,10 @@ use tokio::{
 };
 
 use crate::{
-    cgroup::hierarchy::{CGROUP_ROOT, MemoryRoot},
+    cgroup::{
+        hierarchy::{CGROUP_ROOT, MemoryRoot},
+        kubepods::Kubepods,
+    },
     cli::DaemonArgs,
     daemon,
     http::{self, Api, App, Status},
@@ -96,6 +99,16 @@ pub struct OomGroupArgs {
         env = "OOM_PROBE_CGROUP_ROOT"
     )]
     pub cgroup_root: PathBuf,
+
+    /// The cgroup below which the kubelet makes those of pods, from the root above; once for each
+    /// [default: where this daemon's own pod is, else /kubepods*]
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_delimiter = ',',
+        env = "OOM_PROBE_KUBEPODS_ROOT"
+    )]
+    pub kubepods_root: Vec<PathBuf>,
 }
 
 /// `--events`.
@@ -131,7 +144,8 @@ async fn run_until_stopped(args: OomGroupArgs) -> anyhow::Result<ExitCode> {
     memory::keep_large_allocations_apart();
     let root = writable(&args.cgroup_root)?;
     let (metrics, registry) = Metrics::new();
-    let keeper = Keeper::new(&root, metrics.clone()).context(
+    let kubepods = Kubepods::of_node(&args.kubepods_root, &root);
+    let keeper = Keeper::new(&root, kubepods, metrics.clone()).context(
         "cannot watch cgroups: fs.inotify.max_user_instances may be too low for this user",
     )?;
     let node = args.daemon.node();

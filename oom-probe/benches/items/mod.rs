@@ -12,6 +12,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bytemuck::Zeroable as _;
+use oom_probe::cgroup::node::NodeCgroups;
 use oom_probe::{
     attribute::{Attributor, Config},
     cgroup::path::Identity,
@@ -82,7 +83,7 @@ fn attributing(items: u32) -> Work {
     let now = Instant::now();
     let mut attributor = Attributor::new(Config {
         kubernetes: true,
-        node_root: None,
+        node: NodeCgroups::default(),
     });
     attributor.on_pods(PodEvent::ListStarts, now);
     for n in 0..PODS {
@@ -122,6 +123,7 @@ fn assembler() -> Assembler {
         boot: "deadbeef".into(),
         page_size: 4096,
         clock_ns: 0,
+        cgroups: NodeCgroups::default(),
     })
 }
 

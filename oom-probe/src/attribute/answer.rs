@@ -15,6 +15,10 @@ pub(super) fn answer(
     kill: Box<Kill>,
     found: Attribution,
 ) -> Result<Record, Box<Kill>> {
+    // Ids can be copied: only where the kubelet makes cgroups do they name a pod's container.
+    if kill.identity.pod.is_none() && !kill.identity.in_pods {
+        return Ok(host(*kill));
+    }
     match index.lookup(&kill.identity) {
         Found::Container(pod, at) => Ok(in_pod(*kill, &pod, Some(at), found)),
         Found::Sandbox(pod) => Ok(in_pod(*kill, &pod, None, found)),

@@ -1,5 +1,6 @@
 mod waiting;
 
+use crate::cgroup::{kubepods::Kubepods, node::NodeCgroups};
 use std::time::Duration;
 
 use super::{fixture::kill_in, *};
@@ -30,7 +31,7 @@ impl Node {
     fn unsynced() -> Self {
         let config = Config {
             kubernetes: true,
-            node_root: None,
+            node: NodeCgroups::default(),
         };
         Self {
             attributor: Attributor::new(config),
@@ -267,7 +268,10 @@ fn two_nodes_on_one_kernel_each_take_their_own_kills() {
     let attributor = |root| {
         let config = Config {
             kubernetes: true,
-            node_root: Some(root),
+            node: NodeCgroups {
+                root: Some(root),
+                kubepods: Kubepods::below(vec!["/kubelet/kubepods".parse().unwrap()]),
+            },
         };
         let mut attributor = Attributor::new(config);
         let cart = PodEvent::Listed(object(&pod("cart", 1).running("app", 1)));

@@ -4,7 +4,9 @@ pub mod container;
 pub mod files;
 pub mod hierarchy;
 pub mod ids;
+pub mod kubepods;
 pub mod names;
+pub mod node;
 pub mod path;
 pub mod pod;
 pub mod population;
@@ -12,3 +14,4 @@ pub mod unit;
 
 mod component;
 mod mounts;
+mod own;

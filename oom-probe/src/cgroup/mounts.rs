@@ -1,6 +1,10 @@
 //! The cgroup hierarchies that are mounted, by `/proc/self/mountinfo`.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 /// A mounted cgroup hierarchy.
 pub(super) struct Mount {
@@ -31,6 +35,18 @@ impl Mount {
     /// Whether the pids controller is on v1, and here.
     pub(super) fn has_pids(&self) -> bool {
         matches!(self.kind, Kind::V1 { pids: true, .. })
+    }
+
+    /// The mount of the memory controller, of that version, that a directory is in.
+    pub(super) fn over(mountinfo: &[u8], directory: &Path, version: u8) -> Option<Self> {
+        let is = if version == 2 {
+            Self::is_v2
+        } else {
+            Self::has_memory
+        };
+        mounts(mountinfo)
+            .filter(|mount| is(mount) && directory.starts_with(&mount.point))
+            .max_by_key(|mount| mount.point.components().count())
     }
 
     pub(super) fn is_v2(&self) -> bool {

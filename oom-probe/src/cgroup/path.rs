@@ -16,6 +16,7 @@
 use super::{
     component::{Component, qos_of_parent},
     container::{ContainerId, Runtime},
+    kubepods::{Kubepods, Matched},
     pod::{PodUid, Qos},
     unit::Unit,
 };
@@ -46,6 +47,9 @@ pub struct Identity {
     pub machine_level: Option<usize>,
     /// Level of the unit's own cgroup.
     pub unit_level: Option<usize>,
+    /// Below a cgroup where the kubelet makes pods: a container there may be one of a pod, though no
+    /// name says so.
+    pub in_pods: bool,
     /// Names are missing that may be those of a pod or its container: nothing may be said of whose it
     /// is.
     pub undecided: bool,
@@ -57,18 +61,31 @@ impl Identity {
     ///
     /// An empty name below others stands for names that are not known, and then only those above it
     /// tell: what is below may be in a container that is not seen.
+    ///
+    /// What is named like a pod is taken for one, wherever it is; [`Kubepods::identify`] is stricter.
     pub fn parse<'a>(leaf_first: impl Iterator<Item = &'a [u8]>) -> Self {
-        let names: Vec<_> = leaf_first.collect();
-        let below_root = names.len().saturating_sub(1);
-        let unknown = names[..below_root].iter().rposition(|name| name.is_empty());
+        Kubepods::anywhere().identify(leaf_first)
+    }
+
+    /// The same where pods are in these places only.
+    pub(super) fn in_places(names: &[&[u8]], places: &Kubepods) -> Self {
+        let has_root = names.last().is_some_and(|name| name.is_empty());
+        let names = &names[..names.len() - usize::from(has_root)];
+        let unknown = names.iter().rposition(|name| name.is_empty());
         let first_known = unknown.map_or(0, |unknown| unknown + 1);
-        let mut scan = Scan::default();
+        let top_first: Vec<_> = names[first_known..].iter().rev().copied().collect();
+        let Matched { levels, open } = places.matched(&top_first, names.len());
+        let mut scan = Scan {
+            pod_levels: levels,
+            ..Scan::default()
+        };
         for (level, name) in names.iter().enumerate().skip(first_known) {
             scan.step(level, name);
         }
         let identity = scan.finish();
         Self {
-            undecided: unknown.is_some() && identity.container.is_none(),
+            in_pods: levels > 0,
+            undecided: unknown.is_some() && open && identity.container.is_none(),
             ..identity
         }
     }
@@ -119,6 +136,8 @@ impl Identity {
 /// The fold over a path's names, from the leaf up: what was found last is outermost.
 #[derive(Default)]
 struct Scan<'a> {
+    /// So many of the lowest levels may be a pod's.
+    pod_levels: usize,
     /// Of the levels seen so far, as if there were no pod above.
     here: Identity,
     /// The last name was a container id and nothing else.
@@ -146,12 +165,15 @@ impl<'a> Scan<'a> {
                 runtime,
             } => {
                 self.enter_container(level, id, runtime);
-                self.pod = Some(Identity {
-                    pod: Some(uid),
-                    qos,
-                    ..self.here.clone()
-                });
+                if level < self.pod_levels {
+                    self.pod = Some(Identity {
+                        pod: Some(uid),
+                        qos,
+                        ..self.here.clone()
+                    });
+                }
             }
+            Component::Pod { .. } if level >= self.pod_levels => {}
             Component::Pod { uid, qos, bare } => {
                 self.bare_pod = bare;
                 let pod_level = Some(level);

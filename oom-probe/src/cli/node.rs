@@ -16,6 +16,16 @@ pub struct NodeArgs {
     #[arg(long, value_name = "DIR", env = "OOM_PROBE_CGROUP_ROOT")]
     pub cgroup_root: Option<PathBuf>,
 
+    /// The cgroup below which the kubelet makes those of pods, from the root above; once for each
+    /// [default: where this daemon's own pod is, else /kubepods*]
+    #[arg(
+        long,
+        value_name = "DIR",
+        value_delimiter = ',',
+        env = "OOM_PROBE_KUBEPODS_ROOT"
+    )]
+    pub kubepods_root: Vec<PathBuf>,
+
     /// The node's procfs
     #[arg(
         long,

@@ -14,6 +14,8 @@ use crate::{
     cgroup::{
         hierarchy::{CGROUP_ROOT, MemoryRoot},
         ids,
+        kubepods::Kubepods,
+        node::NodeCgroups,
         population::Populations,
     },
     cli::RunArgs,
@@ -115,7 +117,8 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
     }
     let plan = plan(&facts);
     let boot = boot_id(args)?;
-    let machine = machine(args, &boot);
+    let cgroups = node_cgroups(args, facts.cgroup.as_ref().ok());
+    let machine = machine(args, &boot, cgroups.clone());
     let vmstat = || referee::vmstat_oom_kills(&args.node.proc_root);
     // What cannot capture has nothing to pin: arming says why.
     let pins = match plan.refusal() {
@@ -166,11 +169,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
     registry.register_collector(Box::new(containers.clone()));
     let attributor = Attributor::new(attribute::Config {
         kubernetes: client.is_some(),
-        node_root: facts
-            .cgroup
-            .as_ref()
-            .ok()
-            .and_then(|root| node_root(args, root)),
+        node: cgroups,
     });
     let watch = client
         .clone()
@@ -278,12 +277,25 @@ fn boot_id(args: &RunArgs) -> anyhow::Result<String> {
     Ok(boot.trim().to_owned())
 }
 
-fn machine(args: &RunArgs, boot: &str) -> Machine {
+fn node_cgroups(args: &RunArgs, root: Option<&MemoryRoot>) -> NodeCgroups {
+    let Some(root) = root else {
+        return NodeCgroups::default();
+    };
+    let kubepods = Kubepods::of_node(&args.node.kubepods_root, root);
+    tracing::info!("pods are below {kubepods}");
+    NodeCgroups {
+        root: node_root(args, root),
+        kubepods,
+    }
+}
+
+fn machine(args: &RunArgs, boot: &str, cgroups: NodeCgroups) -> Machine {
     Machine {
         node: args.daemon.node(),
         boot: boot.chars().take(BOOT_PREFIX).collect(),
         page_size: rustix::param::page_size() as u64,
         clock_ns: 0,
+        cgroups,
     }
 }
 

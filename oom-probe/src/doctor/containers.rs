@@ -2,12 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::cgroup::files::oom_group;
 use crate::cgroup::hierarchy::MemoryRoot;
-use crate::cgroup::path::Identity;
+use crate::cgroup::kubepods::Kubepods;
 
 /// Directories looked at: some ten times what a full node has.
 const MAX_DIRECTORIES: usize = 20_000;
@@ -28,13 +27,13 @@ pub struct Containers {
 impl Containers {
     /// Looks through the cgroups of a node.
     #[must_use]
-    pub fn survey(root: &MemoryRoot, proc_root: &Path) -> Self {
+    pub fn survey(root: &MemoryRoot, proc_root: &Path, kubepods: &Kubepods) -> Self {
         let mut found = Self::default();
         let mut waiting = vec![PathBuf::new()];
         for _ in 0..MAX_DIRECTORIES {
             let Some(relative) = waiting.pop() else { break };
             let path = root.path.join(&relative);
-            let identity = Identity::from_path(relative.as_os_str().as_bytes());
+            let identity = kubepods.identify_below_root(&relative);
             if identity.pod.is_some() && identity.container_level == Some(0) {
                 if is_pause(&path, proc_root) {
                     continue;
@@ -107,7 +106,7 @@ mod tests {
                 hierarchy,
                 path: root.path().into(),
             };
-            let found = Containers::survey(&memory, proc_root.path());
+            let found = Containers::survey(&memory, proc_root.path(), &Kubepods::default());
             assert_eq!(found, Containers { grouped, single }, "{hierarchy}");
         }
     }
@@ -119,7 +118,7 @@ mod tests {
             path: "/nonexistent".into(),
         };
         assert_eq!(
-            Containers::survey(&memory, Path::new("/proc")),
+            Containers::survey(&memory, Path::new("/proc"), &Kubepods::default()),
             Containers::default()
         );
     }

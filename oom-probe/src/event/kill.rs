@@ -6,7 +6,7 @@ use oom_probe_common::record::{Body, COMM_LEN, Header, flag, hook, level, valid}
 
 use super::domain::{Found, is_kernel_thread, trigger_is_in};
 use crate::{
-    cgroup::{names::CgroupPath, path::Identity},
+    cgroup::{names::CgroupPath, node::NodeCgroups, path::Identity},
     escape::escape,
     kernel::decode::{Levels, Task},
     kill::{Cgroup, Domain, Kill, KillId, PidNamespace, Trigger, Victim},
@@ -27,6 +27,8 @@ pub struct Machine {
     pub page_size: u64,
     /// `CLOCK_REALTIME` minus `CLOCK_BOOTTIME`.
     pub clock_ns: i128,
+    /// What of its cgroups is the node's.
+    pub cgroups: NodeCgroups,
 }
 
 /// A task of which no more than a thread id is known. `tgid` is the thread's own where its process
@@ -60,7 +62,11 @@ impl Machine {
     ) -> Kill {
         let body = &task.body;
         let path = path(task.path, body.flags, flag::TRUNCATED);
-        let identity = path.map_or_else(Identity::default, |path| Identity::parse(path.names()));
+        let cgroup_ids: Vec<_> = task.path.iter().map(|at| at.level.id).collect();
+        let node_root_level = self.cgroups.root_level(&cgroup_ids);
+        let identity = path.map_or_else(Identity::default, |path| {
+            self.cgroups.identify(&path, node_root_level)
+        });
         let key = KillId {
             tgid: body.victim.tgid,
             start_time_ns: body.victim.start_time_ns,
@@ -94,8 +100,8 @@ impl Machine {
             from_proc: header.hook == hook::TRACEPOINT,
             key,
             identity,
-            node_root_level: None,
-            cgroup_ids: task.path.iter().map(|at| at.level.id).collect(),
+            node_root_level,
+            cgroup_ids,
         }
     }
 

@@ -13,6 +13,7 @@ mod settled;
 mod shared;
 mod under_way;
 
+use crate::cgroup::node::NodeCgroups;
 use bytemuck::Zeroable;
 use oom_probe_common::record::{Domain, domain, level};
 
@@ -54,6 +55,7 @@ impl Run {
             boot: "c0ffee00".into(),
             page_size: PAGE,
             clock_ns: 0,
+            cgroups: NodeCgroups::default(),
         });
         assembler.set_witness(witness);
         Self {

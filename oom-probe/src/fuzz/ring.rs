@@ -8,6 +8,7 @@ use oom_probe_common::ABI_VERSION;
 use prometheus_client::metrics::counter::Counter;
 
 use crate::attribute::{Attributor, Config, Decision};
+use crate::cgroup::node::NodeCgroups;
 use crate::event::{Assembler, Machine, Witness};
 use crate::kernel::decode::{Payload, decode};
 use crate::kill::Record;
@@ -23,6 +24,7 @@ pub(super) fn run(mut input: &[u8]) {
         boot: "c0ffee00".into(),
         page_size: 4096,
         clock_ns: 1_700_000_000_000_000_000,
+        cgroups: NodeCgroups::default(),
     });
     let mut killed = Vec::new();
     while let Some((head, rest)) = input.split_first_chunk::<2>() {

@@ -28,7 +28,7 @@ use super::{
     step::{Step, Wanted, Writer, step, wanted},
 };
 use crate::{
-    cgroup::{container::ContainerId, hierarchy::MemoryRoot, pod::PodUid},
+    cgroup::{container::ContainerId, hierarchy::MemoryRoot, kubepods::Kubepods, pod::PodUid},
     pods::{PodEvent, index::Index, object, pod::Pod},
 };
 
@@ -52,6 +52,7 @@ const RETRIES: [Duration; 5] = [
 pub struct Keeper {
     /// Absent on cgroup v1, where there is nothing to set.
     root: Option<PathBuf>,
+    kubepods: Kubepods,
     notify: Notify,
     index: Index,
     metrics: Metrics,
@@ -106,11 +107,12 @@ impl Keeper {
     ///
     /// # Errors
     /// There is no inotify instance to be had.
-    pub fn new(root: &MemoryRoot, metrics: Metrics) -> io::Result<Self> {
+    pub fn new(root: &MemoryRoot, kubepods: Kubepods, metrics: Metrics) -> io::Result<Self> {
         let is_v2 = root.hierarchy.memory_version() == 2;
         metrics.set_supported(is_v2);
         Ok(Self {
             root: is_v2.then(|| root.path.clone()),
+            kubepods,
             notify: Notify::new()?,
             index: Index::default(),
             metrics,

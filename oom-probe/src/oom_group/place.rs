@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::cgroup::{container::ContainerId, path::Identity, pod::PodUid};
+use crate::cgroup::{container::ContainerId, kubepods::Kubepods, pod::PodUid};
 
 /// Cgroups of one node that are looked at: several times of what the largest nodes have.
 pub(super) const MAX_CGROUPS: usize = 50_000;
@@ -31,8 +31,8 @@ pub(super) enum Place {
 
 impl Place {
     /// What the directory at that path below the node's cgroup root is.
-    pub(super) fn of(below_root: &Path) -> Self {
-        let identity = Identity::from_path(below_root.as_os_str().as_bytes());
+    pub(super) fn of(below_root: &Path, kubepods: &Kubepods) -> Self {
+        let identity = kubepods.identify_below_root(below_root);
         match (identity.pod, identity.container) {
             (Some(pod), Some(id)) if identity.container_level == Some(0) => {
                 Self::Container(pod, id)
@@ -63,7 +63,7 @@ pub(super) struct Found {
 
 /// The directories below `from` that have to do with pods, parents before children, without those
 /// inside of containers. `root` is the node's cgroup root.
-pub(super) fn walk(root: &Path, from: &Path) -> Vec<Found> {
+pub(super) fn walk(root: &Path, from: &Path, kubepods: &Kubepods) -> Vec<Found> {
     let (mut found, mut seen) = (Vec::new(), 0);
     let mut level = vec![from.to_owned()];
     for _ in 0..MAX_DEPTH {
@@ -73,7 +73,8 @@ pub(super) fn walk(root: &Path, from: &Path) -> Vec<Found> {
             if seen > MAX_CGROUPS {
                 return found;
             }
-            let place = path.strip_prefix(root).map_or(Place::Other, Place::of);
+            let below_root = path.strip_prefix(root);
+            let place = below_root.map_or(Place::Other, |path| Place::of(path, kubepods));
             if !matches!(place, Place::Container(..) | Place::Inside(..)) {
                 next.push(path.clone());
             }
@@ -151,7 +152,8 @@ mod tests {
             ),
             (format!("system.slice/docker-{id}.scope"), Place::Other),
         ] {
-            assert_eq!(Place::of(Path::new(&path)), place, "{path}");
+            let kubepods = Kubepods::anywhere();
+            assert_eq!(Place::of(Path::new(&path), &kubepods), place, "{path}");
         }
     }
 
@@ -161,7 +163,7 @@ mod tests {
         let container = format!("kubepods/pod{}/{}", uid(1), container_id(1));
         fs::create_dir_all(root.path().join(&container).join("inside/further")).unwrap();
         fs::create_dir_all(root.path().join("system.slice/sshd.service")).unwrap();
-        let mut found: Vec<_> = walk(root.path(), root.path())
+        let mut found: Vec<_> = walk(root.path(), root.path(), &Kubepods::default())
             .into_iter()
             .map(|found| found.path.strip_prefix(root.path()).unwrap().to_owned())
             .collect();

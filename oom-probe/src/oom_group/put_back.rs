@@ -11,7 +11,7 @@ use super::{
     file,
     place::{Place, children, walk},
 };
-use crate::cgroup::hierarchy::MemoryRoot;
+use crate::cgroup::{hierarchy::MemoryRoot, kubepods::Kubepods};
 
 /// Puts back what is noted in the cgroups of all containers, and says so.
 ///
@@ -38,7 +38,7 @@ pub(super) fn run(root: &MemoryRoot) -> anyhow::Result<ExitCode> {
 
 /// The cgroups of all containers of pods, those inside included.
 fn containers(root: &Path) -> Vec<PathBuf> {
-    let mut waiting: Vec<PathBuf> = walk(root, root)
+    let mut waiting: Vec<PathBuf> = walk(root, root, &Kubepods::anywhere())
         .into_iter()
         .filter(|found| matches!(found.place, Place::Container(..)))
         .map(|found| found.path)

@@ -1,6 +1,7 @@
 //! Cgroup paths of real nodes, and what they say.
 
 mod host;
+mod places;
 mod pods;
 mod properties;
 

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use oom_probe::cgroup::{kubepods::Kubepods, node::NodeCgroups};
 use oom_probe::{
     attribute::{Attributor, Config, Decision},
     cgroup::{path::Identity, population::Population},
@@ -66,7 +67,11 @@ impl Node {
         let client = client(server).await;
         let config = Config {
             kubernetes: true,
-            node_root: None,
+            // Of several nodes, each with its own place for pods.
+            node: NodeCgroups {
+                root: None,
+                kubepods: Kubepods::anywhere(),
+            },
         };
         Self {
             watch: Watch::start(client.clone(), NODE, patience),

@@ -64,6 +64,7 @@ pub(crate) const KILLS: &[Scenario] = &[
     any("nested in a container", places::nested),
     any("nested with its own limit", places::nested_with_limit),
     any("deep in a container", places::deep),
+    any("named like a pod", places::named_like_a_pod),
     with(
         "leaf without controller",
         &[V2],

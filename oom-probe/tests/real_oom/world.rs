@@ -89,6 +89,10 @@ impl World {
         let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
         let hog = Resident::hold(&programs.hog);
         let hog = hog.map_err(|error| format!("{}: {error}", programs.hog.display()))?;
+        let top = own_name();
+        // Every daemon that is started from here on looks for pods below a cgroup of these tests.
+        // SAFETY: no scenario runs yet, and nobody has made a thread.
+        unsafe { std::env::set_var("OOM_PROBE_KUBEPODS_ROOT", format!("/{top}")) };
         let daemon = Daemon::start(&programs.oom_probe, scratch.path(), &[])?;
         let metrics = daemon.metrics();
         let label = |name| metrics.label("oom_probe_hook_info", name);
@@ -99,7 +103,7 @@ impl World {
             context: label("context"),
             daemon,
             programs,
-            top: own_name(),
+            top,
             _scratch: scratch,
             _hog: hog,
             cgroups: AtomicU32::new(0),

@@ -94,7 +94,9 @@ fn whose_it_is_cannot_be_told_where_the_names_next_to_the_root_are_missing() {
     assert_eq!((kill.identity.container, kill.identity.pod), (None, None));
     assert_eq!(scope(&kill, None), Scope::Unknown);
     // A container may be among those that are left out.
-    let names: Vec<_> = std::iter::repeat_n("job", BELOW).chain([""]).collect();
+    let names: Vec<_> = std::iter::repeat_n("job", BELOW)
+        .chain(["kubepods", ""])
+        .collect();
     let kill = told(RecordBuilder::mark(100).path(&names));
     assert_eq!(scope(&kill, None), Scope::Unknown);
 }

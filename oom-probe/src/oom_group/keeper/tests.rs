@@ -4,6 +4,7 @@
 mod put_back;
 mod retry;
 
+use crate::cgroup::kubepods::Kubepods;
 use std::fs;
 
 use serde_json::{Value, json};
@@ -127,7 +128,7 @@ fn keeper(root: &Path, hierarchy: Hierarchy) -> Keeper {
         hierarchy,
         path: root.to_owned(),
     };
-    Keeper::new(&root, Metrics::new().0).unwrap()
+    Keeper::new(&root, Kubepods::default(), Metrics::new().0).unwrap()
 }
 
 fn object(pod: &PodJson) -> Box<object::Pod> {
@@ -294,7 +295,7 @@ fn what_no_watch_told_of_is_found_in_the_end() {
     node.apply(&cart());
     // Deep below what is watched, and all at once.
     let path = format!(
-        "a.slice/b.slice/kubepods-pod{}.slice/cri-containerd-{}.scope",
+        "kubepods.slice/b.slice/kubepods-pod{}.slice/cri-containerd-{}.scope",
         uid(1).replace('-', "_"),
         container_id(1)
     );

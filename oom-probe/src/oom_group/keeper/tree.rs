@@ -26,7 +26,7 @@ impl Keeper {
             return;
         };
         self.resync_at = Some(now + RESYNC);
-        let found = walk(&root, &root);
+        let found = walk(&root, &root, &self.kubepods);
         let there: HashSet<&Path> = found.iter().map(|found| &*found.path).collect();
         let gone = |path: &&PathBuf| !there.contains(&***path);
         let gone: Vec<PathBuf> = self.pods.values().filter(gone).cloned().collect();
@@ -53,9 +53,11 @@ impl Keeper {
 
     /// Watches the directories in which others like this one will appear.
     fn watch_ways_to(&mut self, root: &Path, found: &Found) {
+        let kubepods = self.kubepods.clone();
         let leads_to_pods = |path: &Path| {
+            let below_root = path.strip_prefix(root);
             !matches!(
-                path.strip_prefix(root).map(Place::of),
+                below_root.map(|path| Place::of(path, &kubepods)),
                 Ok(Place::Pod(_) | Place::Container(..) | Place::Inside(..)) | Err(_)
             )
         };
@@ -93,7 +95,8 @@ impl Keeper {
         let Some(root) = self.root.clone() else {
             return;
         };
-        let place = path.strip_prefix(&root).map_or(Place::Other, Place::of);
+        let below_root = path.strip_prefix(&root);
+        let place = below_root.map_or(Place::Other, |path| Place::of(path, &self.kubepods));
         let mut all = vec![Found {
             path: path.to_owned(),
             place,
@@ -105,7 +108,7 @@ impl Keeper {
             _ => {}
         }
         if !matches!(place, Place::Container(..) | Place::Inside(..)) {
-            all.extend(walk(&root, path));
+            all.extend(walk(&root, path, &self.kubepods));
         }
         for found in all {
             if found.place != Place::Other {
@@ -217,7 +220,7 @@ impl Keeper {
     fn place(&self, cgroup: &Path) -> Place {
         let root = self.root.as_deref();
         let below_root = root.and_then(|root| cgroup.strip_prefix(root).ok());
-        below_root.map_or(Place::Other, Place::of)
+        below_root.map_or(Place::Other, |path| Place::of(path, &self.kubepods))
     }
 
     fn is_asked_for(&self, uid: &PodUid) -> bool {

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use crate::cgroup::node::NodeCgroups;
 use jiff::SignedDuration;
 use prometheus_client::registry::Registry;
 
@@ -32,7 +33,7 @@ impl Node {
         registry.register_collector(Box::new(containers.clone()));
         let config = Config {
             kubernetes: true,
-            node_root: None,
+            node: NodeCgroups::default(),
         };
         Self {
             attributor: Attributor::new(config),

@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use hog::cgroup::Cgroup;
 use oom_probe::kill::Record;
@@ -15,8 +17,12 @@ use rustix::io::write;
 
 use super::{CONTAINER, LIMIT, POD, POD_UID};
 use crate::case::{Case, shown};
+use crate::daemon::Daemon;
 use crate::expect::{Expected, Place};
 use crate::world::{Running, World};
+
+/// The paths of some cgroups here are too long for a hog to find its limit by.
+const GROW: [&str; 5] = ["grow", "--interval", "0", "--max", "64M"];
 
 /// Far above what a hog gets to.
 const ROOMY: u64 = 4 * LIMIT;
@@ -77,33 +83,70 @@ pub(crate) fn nested_with_limit(world: &World) -> String {
     "the nested cgroup's limit".to_owned()
 }
 
+/// Anybody who may make cgroups may name one like a pod's: it is a pod where the kubelet makes them.
+pub(crate) fn named_like_a_pod(world: &World) -> String {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = Command::new(&world.programs().oom_probe);
+    command.arg("run").env_remove("OOM_PROBE_KUBEPODS_ROOT");
+    let daemon = Daemon::start_as(command, scratch.path()).unwrap();
+    let user = format!("user@1000.service/{POD}/{CONTAINER}");
+    let cgroup = world.limited(&user, LIMIT);
+    let ended = Running::start(&cgroup, world.hog(&GROW)).end().killed();
+    let record = record_of(&daemon, ended.pid);
+    let host = record.host.as_ref();
+    assert_eq!(
+        record.scope,
+        Scope::Host,
+        "{}",
+        shown(std::slice::from_ref(&record))
+    );
+    if world.is_named(&record.kill) {
+        let host = host.expect("a process of the host");
+        assert_eq!(host.unit.as_deref(), Some("user@1000.service"));
+        assert_eq!(host.container_id.as_deref(), Some(CONTAINER));
+    }
+    // Where somebody has said so, it is one.
+    is_in_container(world, &record_of(&world.daemon, ended.pid));
+    "the user's, until its root is named".to_owned()
+}
+
 /// Deeper in a container than a record has levels, with names as long as they may be: whose kill it is
 /// stays known, and whoever nests deeper still does not move it to the host's account.
 pub(crate) fn deep(world: &World) -> String {
     let container = world.limited(&format!("{POD}/{CONTAINER}"), ROOMY);
     for (name, levels) in [("s", 12), ("s", 40), ("long", 24)] {
         let nested = Nest::below(container.directory(), name, levels);
-        is_in_container(world, &dies_in(world, &nested));
+        let mut case = Case::begin(world);
+        nested.start(world.hog(&GROW)).end().killed();
+        let kills = case.kills(1);
+        is_in_container(world, &kills[0]);
+        let told = (kills[0].kill.limit, kills[0].kill.truncated);
+        assert_eq!(told, (Limit::Container, levels > 16), "{}", shown(&kills));
     }
     // Nobody can say whose it is.
     let nested = Nest::below(container.directory(), "s", 1100);
-    let record = dies_in(world, &nested);
-    if world.is_named(&record.kill) {
-        let scope = record.scope;
-        assert_eq!(scope, Scope::Unknown, "{}", shown(&[record]));
-    }
+    let ended = nested.start(world.hog(&GROW)).end().killed();
+    let scope = record_of(&world.daemon, ended.pid).scope;
+    assert_eq!(scope, Scope::Unknown);
     "the container's, and nobody's beyond 1,000 levels".to_owned()
 }
 
-/// A hog dies of the container's limit.
-fn dies_in(world: &World, nest: &Nest) -> Record {
-    let mut case = Case::begin(world);
-    let command = world.hog(&["grow", "--interval", "0"]);
-    nest.start(command).end().killed();
-    let record = case.kills(1).remove(0);
-    let truncated = record.kill.truncated;
-    assert!(truncated, "{}", shown(std::slice::from_ref(&record)));
-    record
+/// The kill of that process, once it is told.
+fn record_of(daemon: &Daemon, pid: u32) -> Record {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let kills = daemon.kills(None);
+        if let Some(record) = kills.iter().find(|record| record.kill.victim.pid == pid) {
+            return record.clone();
+        }
+        let last = &kills[kills.len().saturating_sub(1)..];
+        assert!(
+            Instant::now() < deadline,
+            "not told; the last: {}",
+            shown(last)
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Cgroups each below the other, removed on drop: no path is as long as theirs, so that each is made

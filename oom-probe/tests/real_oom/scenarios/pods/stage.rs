@@ -150,6 +150,11 @@ impl<'w> Stage<'w> {
                 Root::Hierarchy => &world.hierarchy.root,
                 Root::Own => root.directory(),
             })
+            .args(match of {
+                Root::Hierarchy => &[][..],
+                // From that root; the tests' own is not below it.
+                Root::Own => &["--kubepods-root", "/kubepods,/kubepods.slice"],
+            })
             .args(flags)
             .env("KUBECONFIG", server.kubeconfig(scratch.path()));
         let daemon = start(command, scratch.path()).unwrap();
