@@ -94,6 +94,8 @@ offsets! {
     mm_rss_stride,
     /// `css_set.dfl_cgrp`.
     css_set_dfl_cgrp,
+    /// `css_set.cgrp_links`: a list with an entry for each hierarchy.
+    css_set_cgrp_links,
     /// `css_set.subsys[memory_cgrp_id]`.
     css_set_memory,
     /// `cgroup_subsys_state.cgroup`.
@@ -106,6 +108,8 @@ offsets! {
     cgroup_kn,
     /// `cgroup.root`.
     cgroup_root,
+    /// `cgroup_root.name`: of a hierarchy that has one.
+    cgroup_root_name,
     /// `cgroup.level`: how far below the root, which has 0.
     cgroup_level,
     /// `kernfs_node.id`: the inode number of the cgroup's directory.

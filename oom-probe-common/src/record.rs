@@ -1,8 +1,8 @@
 //! The records that the kernel programs put into the ring.
 //!
 //! A record is a [`Header`] and what its [`kind`] says: a [`Body`], a [`Target`], a [`Domain`] or
-//! nothing. A body may be followed by the levels of two cgroup paths, the victim's and the
-//! trigger's: [`Level`]s, leaf first, each followed by its name (no NUL, padded with zeros to a
+//! nothing. A body may be followed by the levels of three cgroup paths, the victim's, the trigger's
+//! and that of the victim's unit: [`Level`]s, leaf first, each followed by its name (no NUL, padded with zeros to a
 //! multiple of 8).
 //!
 //! A cgroup may be nested as deep as whoever owns it likes, and its names may be long. So of a deep
@@ -236,6 +236,11 @@ pub struct Body {
     pub levels: u16,
     /// Levels of the trigger's path that follow those; 0 when it is in the victim's memory cgroup.
     pub trigger_levels: u16,
+    /// Levels of the path of the victim's unit that follow those: in systemd's own hierarchy, where on
+    /// cgroup v1 that is another than the memory controller's. Only ids and names are read of them.
+    pub unit_levels: u16,
+    /// Zero.
+    pub reserved: [u16; 3],
 }
 
 /// `Level::memory`: which parts of a level are meant.
@@ -327,6 +332,6 @@ const _: () = assert!(size_of::<Header>() == 24);
 const _: () = assert!(size_of::<Target>() == 32);
 const _: () = assert!(size_of::<Victim>() == 120);
 const _: () = assert!(size_of::<Trigger>() == 32);
-const _: () = assert!(size_of::<Body>() == 184);
+const _: () = assert!(size_of::<Body>() == 192);
 const _: () = assert!(size_of::<Level>() == 48);
 const _: () = assert!(size_of::<Domain>() == 56);

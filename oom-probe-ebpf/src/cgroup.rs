@@ -3,25 +3,18 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use oom_probe_common::{
     offsets::ABSENT,
-    record::{
-        LEAF_BYTES, LEAF_LEVELS, LEVELS_BYTES, Level, NAME_MAX, ROOT_LEVELS, flag, level, valid,
-    },
+    record::{LEVELS_BYTES, Level, NAME_MAX, flag, level, valid},
 };
 
 use crate::{
     globals::{offset, setting},
-    maps::{self, Buffer, Scratch, Walk},
-    read::{Address, Got, Probe, Read, set},
+    maps::{Buffer, Scratch, Walk},
+    read::{Address, Got, Read, set},
+    walk::append,
 };
 
 /// A level and the longest name, padded: what has to fit before another level is begun.
-const LEVEL_MAX: usize = size_of::<Level>() + NAME_MAX + 1;
-
-/// Levels that [`climb`] leaves out at most, and how often it is called: deeper paths lack their root.
-const CLIMB: u32 = 32;
-const CLIMBS: u32 = 32;
-/// The same by typed pointers, level by level: the verifier follows each.
-const TYPED_CLIMB: u32 = 64;
+pub(crate) const LEVEL_MAX: usize = size_of::<Level>() + NAME_MAX + 1;
 
 /// The `cgroup_subsys_state` of the task's memory cgroup.
 #[inline(always)]
@@ -79,12 +72,12 @@ pub(crate) fn victim_path<R: Read>(buffer: Buffer, scratch: *mut Scratch, task: 
     if !named::<R>() {
         body.flags |= flag::NAMELESS;
     }
-    let start = Walk {
+    let walk = Walk {
         position: 0,
         cgroup,
         memory,
     };
-    let path = append::<R>(buffer, scratch, start);
+    let path = append::<R>(buffer, scratch, walk);
     body.levels = path.levels;
     if path.truncated {
         body.flags |= flag::TRUNCATED;
@@ -119,151 +112,9 @@ pub(crate) fn trigger_path<R: Read>(
     path.end
 }
 
-struct Path {
-    levels: u16,
-    end: usize,
-    truncated: bool,
-}
-
-/// Appends the levels from where the walk starts up to the root: of a deep path those next to the
-/// leaf and those next to the root.
-#[inline(always)]
-fn append<R: Read>(buffer: Buffer, scratch: *mut Scratch, start: Walk) -> Path {
-    // SAFETY, here and below: a part of a live buffer of this CPU's own; volatile since
-    // `next_level` and `climb` change it.
-    let walk = unsafe { &raw mut (*scratch).walk };
-    let position = unsafe { &raw const (*walk).position };
-    unsafe { walk.write_volatile(start) };
-    let mut cgroup = start.cgroup;
-    let mut levels = 0;
-    for _ in 0..LEAF_LEVELS {
-        // SAFETY: see above.
-        let written = unsafe { position.read_volatile() }.wrapping_sub(start.position);
-        if written > LEAF_BYTES || !step::<R>(buffer, scratch, &mut cgroup, start.memory) {
-            break;
-        }
-        levels += 1;
-    }
-    let skipped = skip::<R>(buffer, walk, &mut cgroup);
-    if skipped > 0 && leave_out(scratch, skipped) {
-        levels += 1;
-    }
-    for _ in 0..ROOT_LEVELS {
-        if !step::<R>(buffer, scratch, &mut cgroup, start.memory) {
-            break;
-        }
-        levels += 1;
-    }
-    // SAFETY: see above.
-    let end = unsafe { walk.read_volatile() };
-    Path {
-        levels,
-        end: end.position,
-        truncated: !if R::TYPED { cgroup } else { end.cgroup }.is_null(),
-    }
-}
-
-/// Appends one level; false where the walk has ended. `cgroup` is where a walk by typed pointers has
-/// come to: one that has been in the buffer would have no type any more.
-#[inline(always)]
-fn step<R: Read>(
-    buffer: Buffer,
-    scratch: *mut Scratch,
-    cgroup: &mut Address,
-    memory: Address,
-) -> bool {
-    if !R::TYPED {
-        return next_level(buffer as u32) != 0;
-    }
-    let Some(up) = level::<R>(scratch, *cgroup, memory) else {
-        return false;
-    };
-    *cgroup = up.cgroup;
-    true
-}
-
-/// Goes up to the levels next to the root; returns how many levels are left out.
-#[inline(always)]
-fn skip<R: Read>(buffer: Buffer, walk: *mut Walk, cgroup: &mut Address) -> u32 {
-    let mut skipped = 0;
-    if R::TYPED {
-        for _ in 0..TYPED_CLIMB {
-            if !is_deep::<R>(*cgroup) {
-                break;
-            }
-            *cgroup = parent::<R>(*cgroup, |_| ());
-            skipped += 1;
-        }
-        return skipped;
-    }
-    // SAFETY: as in `append`.
-    if !is_deep::<R>(unsafe { walk.read_volatile() }.cgroup) {
-        return 0;
-    }
-    for _ in 0..CLIMBS {
-        let climbed = climb(buffer as u32);
-        skipped += climbed;
-        if climbed < CLIMB {
-            break;
-        }
-    }
-    skipped
-}
-
-/// Whether a cgroup is further from the root than those that are there of every path.
-#[inline(always)]
-fn is_deep<R: Read>(cgroup: Address) -> bool {
-    R::member::<u32>(cgroup, offset!(cgroup_level)).value >= ROOT_LEVELS as u32
-}
-
-/// Goes on with a walk without a word of the levels, [`CLIMB`] at most, as long as it is deep; returns
-/// how many.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn climb(buffer: u32) -> u32 {
-    let Some(scratch) = maps::scratch(buffer) else {
-        return 0;
-    };
-    // SAFETY: as in `append`.
-    let walk = unsafe { &raw mut (*scratch).walk };
-    let mut at = unsafe { walk.read_volatile() };
-    let mut climbed = 0;
-    while climbed < CLIMB && is_deep::<Probe>(at.cgroup) {
-        if Probe::follow(at.memory, offset!(css_cgroup)) == at.cgroup {
-            at.memory = Probe::follow(at.memory, offset!(css_parent));
-        }
-        at.cgroup = parent::<Probe>(at.cgroup, |_| ());
-        climbed += 1;
-    }
-    unsafe { walk.write_volatile(at) };
-    climbed
-}
-
-/// Writes the level that stands for those which are left out; false where there is no room.
-#[inline(always)]
-fn leave_out(scratch: *mut Scratch, skipped: u32) -> bool {
-    // SAFETY: as in `append`.
-    let position = unsafe { &raw mut (*scratch).walk.position };
-    let end = unsafe { position.read_volatile() };
-    if end > LEVELS_BYTES - LEVEL_MAX {
-        return false;
-    }
-    // SAFETY: as in `level`.
-    let entry = unsafe {
-        let at = (&raw mut (*scratch).levels).cast::<u8>().wrapping_add(end);
-        &mut *at.cast::<Level>()
-    };
-    blank(entry);
-    entry.id = 0;
-    entry.skipped = skipped;
-    // SAFETY: see above.
-    unsafe { position.write_volatile(end + size_of::<Level>()) };
-    true
-}
-
 /// A level of which nothing is known but what its id will be.
 #[inline(always)]
-fn blank(entry: &mut Level) {
+pub(crate) fn blank(entry: &mut Level) {
     entry.usage = 0;
     entry.max = 0;
     entry.memsw_usage = 0;
@@ -273,27 +124,6 @@ fn blank(entry: &mut Level) {
     entry.skipped = 0;
 }
 
-/// Goes on with a walk by one level; 0 where it has ended.
-///
-/// What is global by its type information the verifier checks once, whatever the arguments
-/// (kernel/bpf/verifier.c `do_check_subprogs`, minimum kernel: 5.6), where a loop's body would be
-/// followed for each level of each path.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn next_level(buffer: u32) -> u32 {
-    let Some(scratch) = maps::scratch(buffer) else {
-        return 0;
-    };
-    // SAFETY: as in `append`.
-    let walk = unsafe { &raw mut (*scratch).walk };
-    let at = unsafe { walk.read_volatile() };
-    let Some(up) = level::<Probe>(scratch, at.cgroup, at.memory) else {
-        return 0;
-    };
-    unsafe { walk.write_volatile(up) };
-    1
-}
-
 /// Writes a level at the walk's position, with what the memory controller says of it if `memory`
 /// is the cgroup's own; returns where the walk goes on, or nothing where it ends.
 ///
@@ -301,7 +131,11 @@ extern "C" fn next_level(buffer: u32) -> u32 {
 /// an offset that grows by the length of each name would make it follow each combination of paths
 /// separately.
 #[inline(always)]
-fn level<R: Read>(scratch: *mut Scratch, cgroup: Address, memory: Address) -> Option<Walk> {
+pub(crate) fn level<R: Read>(
+    scratch: *mut Scratch,
+    cgroup: Address,
+    memory: Address,
+) -> Option<Walk> {
     // SAFETY: as in `append`.
     let position = unsafe { &raw mut (*scratch).walk.position };
     let end = unsafe { position.read_volatile() };
@@ -337,7 +171,7 @@ fn level<R: Read>(scratch: *mut Scratch, cgroup: Address, memory: Address) -> Op
 
 /// The cgroup above; null for the root, which has no name either.
 #[inline(always)]
-fn parent<R: Read>(cgroup: Address, name: impl FnOnce(Address)) -> Address {
+pub(crate) fn parent<R: Read>(cgroup: Address, name: impl FnOnce(Address)) -> Address {
     let offset = offset!(cgroup_self);
     if offset == ABSENT {
         return core::ptr::null();

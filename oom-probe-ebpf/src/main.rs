@@ -23,6 +23,8 @@ mod mark;
 mod read;
 mod signal;
 mod task;
+mod unit;
+mod walk;
 
 /// The kernel lends its GPL-only helpers to programs with this licence.
 #[unsafe(no_mangle)]

@@ -22,7 +22,7 @@ use crate::{
     log,
     maps::{Buffer, LastMark, Scratch, count, is_live, scratch, set_last_mark},
     read::{Address, Direct, Probe, Read},
-    task,
+    task, unit,
 };
 
 /// `PF_EXITING` of include/linux/sched.h.
@@ -151,6 +151,7 @@ pub(crate) fn record<R: Read>(
     let mm = body.victim.mm;
     let end = cgroup::victim_path::<R>(buffer, scratch, victim);
     let end = cgroup::trigger_path::<R>(buffer, scratch, end, current);
+    let end = unit::unit_path::<R>(buffer, scratch, end, victim);
     let len = offset_of!(Scratch, levels) + end;
     // SAFETY: as above.
     unsafe { (*scratch).header = header(kind, hook, len) };

@@ -47,6 +47,8 @@ pub(crate) const EMPTY: Body = Body {
     flags: 0,
     levels: 0,
     trigger_levels: 0,
+    unit_levels: 0,
+    reserved: [0; 3],
 };
 
 /// Ids, start time and mm: enough to know the task again.

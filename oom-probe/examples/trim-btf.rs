@@ -31,6 +31,7 @@ const WHOLE: &[&str] = &[
     "bpf_func_id",
     "bpf_map",
     "cgroup",
+    "cgroup_root",
     "cgroup_subsys_id",
     "cgroup_subsys_state",
     "cred",

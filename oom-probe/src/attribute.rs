@@ -225,7 +225,8 @@ impl Attributor {
         kill.node_root_level = node.root_level(&kill.cgroup_ids);
         let path = kill.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_ref());
         if let Some(path) = path {
-            kill.identity = node.identify(path, kill.node_root_level);
+            let unit = kill.identity.unit_from_elsewhere().cloned();
+            kill.identity = node.identify(path, kill.node_root_level).or_unit(unit);
         }
     }
 

@@ -192,7 +192,7 @@ fn records(items: u32) -> Vec<Vec<u8>> {
                 current_tgid: n,
                 current_tid: n,
             };
-            encode::task(header, body, &levels, &[])
+            encode::task(header, body, [&levels, &[], &[]])
         })
         .collect()
 }

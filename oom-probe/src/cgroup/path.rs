@@ -45,7 +45,8 @@ pub struct Identity {
     pub pod_level: Option<usize>,
     /// Level of the cgroup of a system container (LXC, systemd-nspawn) that the process is in.
     pub machine_level: Option<usize>,
-    /// Level of the unit's own cgroup.
+    /// Level of the unit's own cgroup; absent, though the unit is known, where it has none in the
+    /// memory controller's hierarchy.
     pub unit_level: Option<usize>,
     /// Below a cgroup where the kubelet makes pods: a container there may be one of a pod, though no
     /// name says so.
@@ -95,6 +96,26 @@ impl Identity {
         Self::parse(path.rsplit(|&b| b == b'/').filter(|name| !name.is_empty()))
     }
 
+    /// With a unit that is known from elsewhere, if the path names nothing: on cgroup v1 a unit need not
+    /// have a memory cgroup.
+    #[must_use]
+    pub fn or_unit(self, unit: Option<Unit>) -> Self {
+        let is_named = self.unit.is_some()
+            || self.container.is_some()
+            || self.pod.is_some()
+            || self.machine_level.is_some()
+            || self.undecided;
+        Self {
+            unit: if is_named { self.unit } else { unit },
+            ..self
+        }
+    }
+
+    /// The unit, if it is known from elsewhere.
+    pub fn unit_from_elsewhere(&self) -> Option<&Unit> {
+        self.unit.as_ref().filter(|_| self.unit_level.is_none())
+    }
+
     /// Whether the process is in a cgroup below the container's own.
     pub fn is_below_container(&self) -> bool {
         self.container_level.is_some_and(|level| level > 0)
@@ -108,6 +129,7 @@ impl Identity {
     /// | in a pod, in no container | | the pod's cgroup and below | above |
     /// | in any other container | the container's cgroup and below | | above |
     /// | in a unit | the unit's cgroup and below | | above |
+    /// | in a unit without a memory cgroup | | | all |
     /// | in none of these | the process's own cgroup | | above |
     ///
     /// Where names are missing that decide it, it is `unknown`.
@@ -121,6 +143,7 @@ impl Identity {
         let own = match (self.container_level, self.pod_level) {
             (Some(level), _) => Some(level),
             (None, Some(_)) => None,
+            (None, None) if self.unit_from_elsewhere().is_some() => None,
             (None, None) => Some(self.machine_level.or(self.unit_level).unwrap_or(0)),
         };
         if own.is_some_and(|level| domain_level <= level) {

@@ -64,12 +64,13 @@ fn btf(facts: &Facts) -> Check {
     }
 }
 
-/// What the kernel lacks, but for the field that tells the domain without context.
+/// What the kernel lacks, but for the field that tells the domain without context and the one that is
+/// read for units without a memory cgroup on cgroup v1.
 fn missing(layout: &Layout) -> Vec<&str> {
     let mut reasons: Vec<_> = layout
         .missing
         .iter()
-        .filter(|(field, _)| *field != "memcg_oom_lock")
+        .filter(|(field, _)| !["memcg_oom_lock", "cgroup_root_name"].contains(field))
         .map(|(_, reason)| reason.as_str())
         .collect();
     reasons.dedup();

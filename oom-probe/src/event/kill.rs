@@ -41,6 +41,7 @@ pub(super) fn unknown_task(tgid: u32, tid: u32) -> Task<'static> {
         body,
         path: Levels::EMPTY,
         trigger_path: Levels::EMPTY,
+        unit_path: Levels::EMPTY,
     }
 }
 
@@ -65,7 +66,12 @@ impl Machine {
         let cgroup_ids: Vec<_> = task.path.iter().map(|at| at.level.id).collect();
         let node_root_level = self.cgroups.root_level(&cgroup_ids);
         let identity = path.map_or_else(Identity::default, |path| {
-            self.cgroups.identify(&path, node_root_level)
+            let unit = Identity::parse(task.unit_path.iter().map(|at| at.name));
+            // Where the node's own root is in that hierarchy is not known.
+            let is_told = unit.container.is_none() && self.cgroups.root.is_none();
+            let unit = unit.unit.filter(|_| is_told);
+            let identity = self.cgroups.identify(&path, node_root_level);
+            identity.or_unit(unit)
         });
         let key = KillId {
             tgid: body.victim.tgid,

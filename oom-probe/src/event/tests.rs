@@ -12,6 +12,7 @@ mod roles;
 mod settled;
 mod shared;
 mod under_way;
+mod units;
 
 use crate::cgroup::node::NodeCgroups;
 use bytemuck::Zeroable;

@@ -44,6 +44,8 @@ pub struct Task<'a> {
     pub path: Levels<'a>,
     /// The path of the trigger's memory cgroup, empty when it is the victim's.
     pub trigger_path: Levels<'a>,
+    /// The path of the cgroup of the victim's unit, where the memory controller has none for it.
+    pub unit_path: Levels<'a>,
 }
 
 /// The levels of a cgroup path, leaf first. Checked when made, so that iterating cannot fail.
@@ -130,11 +132,13 @@ pub fn decode(item: &[u8]) -> Result<Record<'_>, Reject> {
 fn task(bytes: &[u8]) -> Result<Task<'_>, Reject> {
     let (body, rest) = split::<Body>(bytes)?;
     let (path, rest) = Levels::split(rest, body.levels.into())?;
-    let (trigger_path, _) = Levels::split(rest, body.trigger_levels.into())?;
+    let (trigger_path, rest) = Levels::split(rest, body.trigger_levels.into())?;
+    let (unit_path, _) = Levels::split(rest, body.unit_levels.into())?;
     Ok(Task {
         body,
         path,
         trigger_path,
+        unit_path,
     })
 }
 

@@ -11,20 +11,17 @@ use oom_probe_common::record::{
 pub type NamedLevel = (Level, Vec<u8>);
 
 /// The bytes of a record of a task: `header` with the length they come to, `body` with the numbers
-/// of levels, then both paths, leaf first. Of a path with more levels than a record may have those
+/// of levels, then the paths of the victim, its trigger and its unit, leaf first. Of a path with more levels than a record may have those
 /// between its ends are left out, as the kernel programs do it.
 #[must_use]
-pub fn task(
-    header: Header,
-    mut body: Body,
-    path: &[NamedLevel],
-    trigger_path: &[NamedLevel],
-) -> Vec<u8> {
-    let (path, trigger_path) = (bounded(path), bounded(trigger_path));
+pub fn task(header: Header, mut body: Body, paths: [&[NamedLevel]; 3]) -> Vec<u8> {
+    let paths = paths.map(bounded);
+    let [path, trigger_path, unit_path] = &paths;
     body.levels = path.len() as u16;
     body.trigger_levels = trigger_path.len() as u16;
+    body.unit_levels = unit_path.len() as u16;
     let mut payload = bytes_of(&body).to_vec();
-    for (level, name) in path.iter().chain(&*trigger_path) {
+    for (level, name) in paths.iter().flat_map(|path| path.iter()) {
         let name = &name[..name.len().min(NAME_MAX)];
         let level = Level {
             name_len: name.len() as u16,

@@ -22,6 +22,7 @@ pub(crate) struct RecordBuilder {
     domain: Domain,
     path: Vec<NamedLevel>,
     trigger_path: Vec<NamedLevel>,
+    unit_path: Vec<NamedLevel>,
 }
 
 impl RecordBuilder {
@@ -57,6 +58,7 @@ impl RecordBuilder {
             domain: Domain::zeroed(),
             path: Vec::new(),
             trigger_path: Vec::new(),
+            unit_path: Vec::new(),
         }
     }
 
@@ -183,11 +185,18 @@ impl RecordBuilder {
         self
     }
 
+    /// The path of the unit's cgroup, leaf first, in systemd's own hierarchy.
+    pub(crate) fn unit_path(mut self, names: &[&str]) -> Self {
+        self.unit_path = levels(names);
+        self
+    }
+
     /// The record's bytes.
     pub(crate) fn build(self) -> Vec<u8> {
         let payload = match self.header.kind {
             kind::MARK | kind::SIGNAL_WHOLE => {
-                return encode::task(self.header, self.body, &self.path, &self.trigger_path);
+                let paths = [&*self.path, &self.trigger_path, &self.unit_path];
+                return encode::task(self.header, self.body, paths);
             }
             kind::MARK_TID | kind::SIGNAL => bytes_of(&self.target),
             kind::BEGIN => bytes_of(&self.domain),

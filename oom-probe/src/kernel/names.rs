@@ -38,7 +38,11 @@ pub fn named(
     let trigger_path = with_names(task.trigger_path, &trigger_names);
     let mut body = task.body;
     body.flags &= !flag::NAMELESS;
-    Some(encode::task(record.header, body, &path, &trigger_path))
+    Some(encode::task(
+        record.header,
+        body,
+        [&path, &trigger_path, &[]],
+    ))
 }
 
 fn ids(path: Levels<'_>) -> Vec<u64> {

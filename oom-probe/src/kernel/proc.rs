@@ -83,7 +83,7 @@ pub fn record(
         .and_then(parse::start_ticks)
         .map(|ticks| (u128::from(ticks) * 1_000_000_000 / u128::from(units.ticks.max(1))) as u64);
     if start.is_some_and(|start| start > mark.time_ns) {
-        return encode::task(header, body, &[], &[]);
+        return encode::task(header, body, [&[]; 3]);
     }
     if let Some(start) = start {
         body.victim.start_time_ns = start;
@@ -99,7 +99,7 @@ pub fn record(
     }
     let cgroup = files.cgroup.as_deref().and_then(parse::memory_cgroup);
     let Some((hierarchy, path)) = cgroup else {
-        return encode::task(header, body, &[], &[]);
+        return encode::task(header, body, [&[]; 3]);
     };
     body.valid |= valid::HIERARCHY;
     if hierarchy == Hierarchy::V2 {
@@ -114,7 +114,20 @@ pub fn record(
             (level, names[n].to_vec())
         })
         .collect();
-    encode::task(header, body, &levels, &[])
+    let unit: Vec<_> = unit_names(files, hierarchy)
+        .into_iter()
+        .map(|name| (Level::zeroed(), name.to_vec()))
+        .collect();
+    encode::task(header, body, [&levels, &[], &unit])
+}
+
+/// The names of the path that systemd has for its unit on cgroup v1, leaf first.
+fn unit_names(files: &Files, hierarchy: Hierarchy) -> Vec<&[u8]> {
+    let path = files.cgroup.as_deref().and_then(parse::unit_cgroup);
+    match (hierarchy, path) {
+        (Hierarchy::V1, Some(path)) => path.rsplit(|&byte| byte == b'/').collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The names of a path of `/proc`, leaf first, the root's as "". A cgroup that is there has the name

@@ -65,6 +65,7 @@ pub(crate) const KILLS: &[Scenario] = &[
     any("nested with its own limit", places::nested_with_limit),
     any("deep in a container", places::deep),
     any("named like a pod", places::named_like_a_pod),
+    any("unit without a memory cgroup", places::unit_without_memory),
     with(
         "leaf without controller",
         &[V2],
@@ -173,4 +174,5 @@ pub(crate) const DAEMON: &[Scenario] = &[
     any("empty BTF", start::empty_btf),
     any("wrong cgroup root", start::wrong_cgroup_root),
     any("no cgroups", start::no_cgroups),
+    any("in a pod of its own", start::own_pod),
 ];

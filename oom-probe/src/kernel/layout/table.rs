@@ -164,6 +164,12 @@ pub(super) const ROWS: &[Row] = {
         stride("mm_rss_stride", Task, RSS, Counters),
         row("css_set_dfl_cgrp", Task, &["cgroups->dfl_cgrp"], Pointer),
         row(
+            "css_set_cgrp_links",
+            Task,
+            &["cgroups->cgrp_links"],
+            Embedded,
+        ),
+        row(
             "css_set_memory",
             Task,
             &["cgroups->subsys[memory_cgrp_id]"],
@@ -184,6 +190,12 @@ pub(super) const ROWS: &[Row] = {
         row("cgroup_self", Task, &["cgroups->dfl_cgrp->self"], Embedded),
         row("cgroup_kn", Task, &["cgroups->dfl_cgrp->kn"], Pointer),
         row("cgroup_root", Task, &["cgroups->dfl_cgrp->root"], Pointer),
+        row(
+            "cgroup_root_name",
+            Task,
+            &["cgroups->dfl_cgrp->root->name"],
+            Text,
+        ),
         row(
             "cgroup_level",
             Task,

@@ -98,6 +98,17 @@ pub(super) fn memory_cgroup(text: &[u8]) -> Option<(Hierarchy, &[u8])> {
     (path.starts_with(b"/") && !exited && !outside).then_some((hierarchy, path))
 }
 
+/// Path of its cgroup in systemd's own hierarchy from a `cgroup` file.
+pub(super) fn unit_cgroup(text: &[u8]) -> Option<&[u8]> {
+    let mut lines = text.split(|&byte| byte == b'\n');
+    let path = lines.find_map(|line| {
+        let mut parts = line.splitn(3, |&byte| byte == b':').skip(1);
+        (parts.next()? == b"name=systemd").then(|| parts.next())?
+    })?;
+    let path = path.strip_suffix(REMOVED).unwrap_or(path);
+    (path.len() > 1 && path.starts_with(b"/")).then_some(path)
+}
+
 /// Start of a process in clock ticks since boot: field 22 of `stat`. The name before it may hold
 /// spaces and parentheses.
 pub(super) fn start_ticks(stat: &[u8]) -> Option<u64> {

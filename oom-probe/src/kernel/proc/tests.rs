@@ -176,6 +176,25 @@ fn the_memory_cgroup_is_that_of_the_hierarchy_with_the_controller() {
 }
 
 #[test]
+fn the_unit_is_that_of_systemds_own_hierarchy_on_v1() {
+    for (cgroup, want) in [
+        (
+            "9:name=systemd:/system.slice/legacy-app.service\n4:memory:/system.slice\n0::/\n",
+            Some("/system.slice/legacy-app.service"),
+        ),
+        ("9:name=systemd:/\n4:memory:/system.slice\n", None),
+        ("4:memory:/system.slice\n0::/system.slice/x.service\n", None),
+        ("9:name=systemd:/a/b.service\n0::/a\n", None),
+    ] {
+        let path = with_task(&files(cgroup, STATUS, STAT), |task| {
+            let names = task.unit_path.iter().map(|at| at.name);
+            (!task.unit_path.is_empty()).then(|| CgroupPath::from_levels(names).to_string())
+        });
+        assert_eq!(path.as_deref(), want, "{cgroup:?}");
+    }
+}
+
+#[test]
 fn malformed_texts_are_absent() {
     for (status, stat) in [
         ("Tgid:\tx\nUid:\t\nNStgid:\t\nName:\t", "1 (a"),

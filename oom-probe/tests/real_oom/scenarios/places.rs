@@ -19,6 +19,7 @@ use super::{CONTAINER, LIMIT, POD, POD_UID};
 use crate::case::{Case, shown};
 use crate::daemon::Daemon;
 use crate::expect::{Expected, Place};
+use crate::harness::skipped;
 use crate::world::{Running, World};
 
 /// The paths of some cgroups here are too long for a hog to find its limit by.
@@ -108,6 +109,39 @@ pub(crate) fn named_like_a_pod(world: &World) -> String {
     // Where somebody has said so, it is one.
     is_in_container(world, &record_of(&world.daemon, ended.pid));
     "the user's, until its root is named".to_owned()
+}
+
+/// On cgroup v1 systemd need not make memory cgroups for its units; its own hierarchy names them.
+pub(crate) fn unit_without_memory(world: &World) -> String {
+    let own = Path::new("/sys/fs/cgroup/systemd");
+    if world.is_v2() || !own.join("cgroup.procs").exists() {
+        return skipped("no hierarchy of systemd's own");
+    }
+    let slice = world.limited("system.slice", LIMIT);
+    let unit = own.join(format!("oom-probe-test-{}.service", std::process::id()));
+    fs::create_dir(&unit).unwrap();
+    let unit = Bare(unit);
+    let procs = File::options()
+        .write(true)
+        .open(unit.0.join("cgroup.procs"))
+        .unwrap();
+    let mut hog = world.hog(&GROW);
+    // SAFETY: write(2) alone is done between fork and exec.
+    unsafe { hog.pre_exec(move || write(&procs, b"0").map(drop).map_err(Into::into)) };
+    let mut case = Case::begin(world);
+    Running::start(&slice, hog).end().killed();
+    let kills = case.kills(1);
+    let name = unit.0.file_name().and_then(|name| name.to_str());
+    let told = kills[0].host.as_ref().and_then(|host| host.unit.as_deref());
+    assert_eq!(
+        (told, kills[0].scope),
+        (name, Scope::Host),
+        "{}",
+        shown(&kills)
+    );
+    // It shares that limit with others.
+    assert_eq!(kills[0].kill.limit, Limit::Ancestor, "{}", shown(&kills));
+    "the unit by systemd's own hierarchy".to_owned()
 }
 
 /// Deeper in a container than a record has levels, with names as long as they may be: whose kill it is

@@ -1,6 +1,6 @@
 //! How the daemon starts and ends, and how it refuses to: one line that names cause and remedy.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
@@ -10,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::mount::UnmountFlags;
+use rustix::thread::UnshareFlags;
 
+use super::{CONTAINER, POD_UID};
 use crate::daemon::Daemon;
 use crate::mounts::private_namespace;
 use crate::world::World;
@@ -143,6 +145,39 @@ pub(crate) fn no_cgroups(world: &World) -> String {
     assert!(daemon.log().contains("WARN"), "{}", daemon.log());
     daemon.stop();
     "captures, with a warning".to_owned()
+}
+
+/// In a pod the daemon learns from its own cgroup where pods are, though a cgroup namespace hides the
+/// names.
+pub(crate) fn own_pod(world: &World) -> String {
+    let kubepods = "kubelet.slice/kubelet-kubepods.slice";
+    let pod = format!(
+        "{kubepods}/kubelet-kubepods-pod{}.slice",
+        POD_UID.replace('-', "_")
+    );
+    let container = world.cgroup(&format!("{pod}/cri-containerd-{CONTAINER}.scope"));
+    let place = container.path().display().to_string();
+    let (above, _) = place.split_once(kubepods).unwrap();
+    for own_namespace in [false, true] {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut command = daemon(world);
+        command.env_remove("OOM_PROBE_KUBEPODS_ROOT");
+        let procs = container.directory().join("cgroup.procs");
+        let procs = fs::File::options().write(true).open(procs).unwrap();
+        let enter = move || {
+            rustix::io::write(&procs, b"0")?;
+            if own_namespace {
+                // SAFETY: CLONE_NEWCGROUP leaves the table of file descriptors as it is.
+                unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }?;
+            }
+            Ok(())
+        };
+        // SAFETY: system calls alone are made between fork and exec.
+        unsafe { command.pre_exec(enter) };
+        let daemon = Daemon::start_as(command, scratch.path()).unwrap();
+        daemon.wait_for_log(&format!("pods are below {above}{kubepods}"));
+    }
+    "learned from its own pod".to_owned()
 }
 
 fn without_cgroups() -> rustix::io::Result<()> {
