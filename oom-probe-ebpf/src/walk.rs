@@ -141,7 +141,8 @@ fn skip<R: Read>(buffer: u32, walk: *mut Walk, cgroup: &mut Address) -> u32 {
 /// Whether a cgroup is further from the root than those that are there of every path.
 #[inline(always)]
 fn is_deep<R: Read>(cgroup: Address) -> bool {
-    depth::<R>(cgroup) >= ROOT_LEVELS as u32
+    // The verifier takes no direct load from a pointer that it knows to be null.
+    (!R::TYPED || !cgroup.is_null()) && depth::<R>(cgroup) >= ROOT_LEVELS as u32
 }
 
 /// How far a cgroup is from the root.
