@@ -82,6 +82,14 @@ impl<'w> Node<'w> {
     fn dies(&self) -> u32 {
         dies_in(self.world, &self.app)
     }
+
+    /// The same, and the pod's status says that the container ended by it.
+    fn ends(&self) {
+        self.dies();
+        let pod = pod("cart", 1).running("app", 1);
+        self.server
+            .apply(&pod.terminated("app", 1, 137, "12:00:20"));
+    }
 }
 
 /// The cgroup of a container with a limit.

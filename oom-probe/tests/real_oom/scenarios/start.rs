@@ -1,6 +1,6 @@
 //! How the daemon starts and ends, and how it refuses to: one line that names cause and remedy.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
@@ -163,7 +163,7 @@ pub(crate) fn own_pod(world: &World) -> String {
         let mut command = daemon(world);
         command.env_remove("OOM_PROBE_KUBEPODS_ROOT");
         let procs = container.directory().join("cgroup.procs");
-        let procs = fs::File::options().write(true).open(procs).unwrap();
+        let procs = File::options().write(true).open(procs).unwrap();
         let enter = move || {
             rustix::io::write(&procs, b"0")?;
             if own_namespace {

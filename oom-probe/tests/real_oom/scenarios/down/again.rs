@@ -52,7 +52,7 @@ pub(crate) fn one_event(world: &World) -> String {
     let node = Node::new(world);
     let daemon = node.start();
     until(&daemon, "the pod is known", || counted(&daemon) == Some(0));
-    node.dies();
+    node.ends();
     let events = || node.server.events().len();
     until(&daemon, "an Event", || events() == 1);
     until(&daemon, "it is kept", || has(&node, r#""event_window":"#));

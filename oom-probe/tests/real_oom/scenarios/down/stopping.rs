@@ -27,7 +27,7 @@ pub(crate) fn connected(world: &World) -> String {
         let _open = connection(&daemon);
         let (release, held) = watch::channel(false);
         node.server.script(Call::CreateEvent, [Answer::Held(held)]);
-        node.dies();
+        node.ends();
         until(&daemon, "the Event is on its way", || {
             !node.server.requests(Call::CreateEvent).is_empty()
         });
@@ -80,7 +80,7 @@ pub(crate) fn held_up(world: &World) -> String {
         .script(Call::CreateEvent, vec![Answer::Hang; 100]);
     const KILLS: u64 = 8;
     for _ in 0..KILLS {
-        node.dies();
+        node.ends();
     }
     until(&daemon, "all are told", || counted(&daemon) == Some(KILLS));
     until(&daemon, "an Event is on its way", || {
