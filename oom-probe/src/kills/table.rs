@@ -141,7 +141,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::sinks::fixture;
+    use crate::{escape::escape, sinks::fixture};
 
     #[test]
     fn rows_line_up_under_their_header() {
@@ -185,13 +185,14 @@ TIME                 POD OR UNIT                 CONTAINER  PROCESS        KIND 
     #[test]
     fn names_made_to_deceive_stay_in_their_row() {
         let hostile = "x\n\u{1b}[2J\u{9b}\u{202e}\\n";
+        let path = format!("/{}", escape(hostile.as_bytes()));
         for changes in [
             json!({"pod": {"namespace": hostile, "name": hostile, "container": hostile}}),
             json!({"pod": {"namespace": null, "name": hostile, "container": null,
                 "container_id": hostile}}),
             json!({"pod": {"namespace": null, "name": null, "uid": hostile}}),
             json!({"pod": null, "host": {"unit": hostile}}),
-            json!({"pod": null, "cgroup": {"path": hostile}, "victim": {"comm": hostile}}),
+            json!({"pod": null, "cgroup": {"path": path}, "victim": {"comm": hostile}}),
         ] {
             let record = fixture::from(&changes);
             let rows = Rows::new(TimeZone::UTC).format([&record].into_iter());
