@@ -159,6 +159,9 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         mark.hook.describe(),
         without_context(context, &plan)
     );
+    if facts.cgroup.is_ok() {
+        tracing::info!("pods are below {}", cgroups.kubepods);
+    }
 
     let (metrics, mut registry) = Metrics::new();
     let containers = Containers::new(
@@ -282,7 +285,6 @@ fn node_cgroups(args: &RunArgs, root: Option<&MemoryRoot>) -> NodeCgroups {
         return NodeCgroups::default();
     };
     let kubepods = Kubepods::of_node(&args.node.kubepods_root, root);
-    tracing::info!("pods are below {kubepods}");
     NodeCgroups {
         root: node_root(args, root),
         kubepods,
