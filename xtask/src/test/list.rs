@@ -13,20 +13,23 @@ use crate::vm;
 pub(super) fn print(run: &Run<'_>) -> Result<()> {
     let mut names = Vec::new();
     for program in &run.programs.tests {
-        let mut command = programs::command(program, &program.directory);
         let is_real_oom = program.name.ends_with(REAL_OOM);
-        if is_real_oom && !run.args.all {
-            command.arg("--set=gate");
-        }
-        let tests = suite::list(program, command)?;
+        // In a machine the gate runs fewer scenarios.
+        let list = |machine: Option<&String>| {
+            let mut command = programs::command(program, &program.directory);
+            if is_real_oom && !run.args.all {
+                command.arg("--set=gate");
+            }
+            command.envs(machine.map(|machine| ("OOM_PROBE_VM", machine)));
+            suite::list(program, command)
+        };
         if is_real_oom {
-            for machine in vm::names(&kernels(run.args))? {
-                let of_machine = tests
-                    .iter()
-                    .map(|test| format!("machine {machine}: {test}"));
-                names.extend(of_machine);
+            for machine in &vm::names(&kernels(run.args))? {
+                let name = |test: String| format!("machine {machine}: {test}");
+                names.extend(list(Some(machine))?.into_iter().map(name));
             }
         }
+        let tests = list(None)?;
         names.extend(tests.iter().map(|test| format!("{}: {test}", program.name)));
     }
     if run.args.all {
