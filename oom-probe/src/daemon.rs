@@ -16,15 +16,15 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::{
-    cli::RunArgs,
-    http::{self, Api, App, Status},
-    kernel::{
+    capture::{
         load::ArmError,
         pin::{Gone, Held, Pins},
         ring::Readable,
     },
+    commands::RunArgs,
+    http::{self, Api, App, Status},
+    kube::{Link, watch::Watch},
     pipeline::{BATCH, Pipeline},
-    pods::{Link, watch::Watch},
     sinks::log::output::Output,
 };
 use liveness::Liveness;

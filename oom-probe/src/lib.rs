@@ -1,32 +1,20 @@
 //! oom-probe sees every OOM kill on a node and names its pod, container and workload.
 //!
-//! One kill's way leads through the modules in this order: `kernel` (hooks, ring, decoding),
-//! `event` (assembling), `attribute` (whose it is), `sinks` (metrics, log, history, Events).
+//! The modules are layers: each uses only those listed below it.
 
-pub mod attribute;
-pub mod cgroup;
-pub mod cli;
-pub mod cluster;
-pub mod daemon;
-pub mod doctor;
-pub mod escape;
-pub mod event;
+pub mod commands; // The command line: one subcommand each.
+pub mod oom_group; // The second daemon: keeps memory.oom.group as pods' annotations ask.
+pub mod daemon; // Wires the parts of `oom-probe run`: start, liveness, shutdown.
+pub mod pipeline; // One kill's way: read, attribute, keep, publish, release.
+pub mod http; // The server and its routes.
+pub mod sinks; // Metrics, log, history, Kubernetes Events.
+pub mod journal; // What survives a restart.
+pub mod attribution; // Whose a kill is, and what became of the container.
+pub mod kube; // The pods of this node.
+pub mod capture; // The kernel side: hooks, ring, records, kills, counts.
+pub mod cgroup; // Paths of cgroups, and the files of the memory controller.
+pub mod model; // Kills, identities, labels.
+pub mod sys; // The machine: files, rights, clocks, text.
+
 #[cfg(any(test, feature = "fuzz"))]
-pub mod fuzz;
-pub mod http;
-pub mod kernel;
-pub mod kill;
-pub mod kills;
-pub mod labels;
-pub mod memory;
-pub mod mount_bpffs;
-pub mod oom_group;
-pub mod oom_score_adj;
-pub mod outcome;
-pub mod pipeline;
-pub mod pods;
-pub mod privileges;
-pub mod procfs;
-pub mod sinks;
-pub mod state;
-pub mod unpin;
+pub mod fuzz; // Entry points of the fuzz targets.

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use oom_probe::{
-    cli::{self, Command},
-    daemon, doctor, kills, mount_bpffs, oom_group, unpin,
+    commands::{self, Command, doctor, kills, unpin},
+    daemon, oom_group,
+    sys::mount_bpffs,
 };
 
 fn main() -> ExitCode {
-    let command = match cli::parse() {
+    let command = match commands::parse() {
         Ok(command) => command,
         Err(code) => return code,
     };

@@ -44,16 +44,16 @@ use crate::{
         hierarchy::{CGROUP_ROOT, MemoryRoot},
         kubepods::Kubepods,
     },
-    cli::DaemonArgs,
+    commands::DaemonArgs,
     daemon,
     http::{self, Api, App, Status},
-    memory,
-    pods::{
+    kube::{
         Link, PodEvent,
-        connect::{ConnectError, Mode, Source},
+        client::{ConnectError, Mode, Source},
         watch::{Patience, Watch},
     },
-    sinks::events::post::Poster,
+    sinks::kube_events::post::Poster,
+    sys::allocator,
 };
 use keeper::Keeper;
 use metrics::Metrics;
@@ -141,7 +141,7 @@ async fn run_until_stopped(args: OomGroupArgs) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let listener = http::bind(args.listen).await?;
     let source = Source::from_environment(Mode::On).map_err(no_cluster)?;
-    memory::keep_large_allocations_apart();
+    allocator::keep_large_allocations_apart();
     let root = writable(&args.cgroup_root)?;
     let (metrics, registry) = Metrics::new();
     let kubepods = Kubepods::of_node(&args.kubepods_root, &root);
@@ -217,7 +217,7 @@ async fn keep(shared: &Shared, watch: &mut Watch, teller: &mut Teller) -> anyhow
                     let listed = matches!(event, PodEvent::Synced { listed: true });
                     shared.lock().on_pods(event, Instant::now());
                     if listed {
-                        memory::give_back();
+                        allocator::give_back();
                     }
                 }
                 None => return anyhow::anyhow!("the watch of pods has ended"),

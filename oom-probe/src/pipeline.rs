@@ -1,8 +1,6 @@
 //! The way of a kill through the modules: ring, decode, assemble, attribute, sinks.
 
-mod again;
 mod count;
-mod deferral;
 mod drain;
 mod keep;
 mod lines;
@@ -14,28 +12,32 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::{
-    cgroup::hierarchy::MemoryRoot,
-    cluster::Cluster,
-    event::{Assembler, Killed, Machine},
-    kernel::{
-        books::Books,
-        checkpoint::Checkpoint,
-        complete::Complete,
-        ledger::Ledger,
-        referee::{self, Baseline, Referee, distance, read_together},
+    attribution::tracker::Cluster,
+    capture::{
+        accounting::{
+            checkpoint::Checkpoint,
+            counters::Ledger,
+            reconciler::{self, Baseline, Referee, distance, read_together},
+            signal_loss::SignalWitness,
+            tally::Books,
+        },
+        assemble::{Assembler, Killed, Machine},
+        enrich::Complete,
+        handover::{Takeover, resumed::Again},
         ring::Records,
-        takeover::Takeover,
-        witness::SignalWitness,
     },
-    pods::PodEvent,
-    sinks::{Sinks, events::Events, metrics::NodeCounters},
-    state::{
+    cgroup::hierarchy::MemoryRoot,
+    journal::{
         State,
         entry::{Based, Counted, Node},
     },
+    kube::PodEvent,
+    sinks::{
+        Sinks,
+        kube_events::Events,
+        metrics::{NodeCounters, first_scrape::Deferral},
+    },
 };
-use again::Again;
-use deferral::Deferral;
 pub use drain::Drained;
 use lines::Lines;
 use oom_probe_common::ledger::Count;
@@ -300,7 +302,7 @@ impl Pipeline {
     pub fn refresh(&mut self) -> Drained {
         let drained = self.drain(RINGFUL);
         self.complete.look_around(Instant::now());
-        let vmstat = || referee::vmstat_oom_kills(&self.proc_root);
+        let vmstat = || reconciler::vmstat_oom_kills(&self.proc_root);
         let (ledger, vmstat) = read_together(&self.ledger, vmstat);
         let counts = self.books.total(self.assembler.counts());
         let metrics = &self.sinks.metrics;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::CommandFactory as _;
-use oom_probe::cli::Cli;
+use oom_probe::commands::Cli;
 
 const README: &str = include_str!("../../README.md");
 

@@ -5,23 +5,24 @@
     dead_code,
     reason = "the pods of the tests can be more than is needed here"
 )]
-#[path = "../../src/pods/fixture.rs"]
+#[path = "../../src/kube/fixture.rs"]
 mod pods;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bytemuck::Zeroable as _;
-use oom_probe::cgroup::node::NodeCgroups;
 use oom_probe::{
-    attribute::{Attributor, Config},
-    cgroup::path::Identity,
-    event::{Assembler, Machine},
+    attribution::attributor::{Attributor, Config},
+    capture::{
+        assemble::{Assembler, Machine},
+        record::{decode, encode},
+    },
+    cgroup::{node::NodeCgroups, path::Identity},
     http::exposition::{self, Encoding, Format},
-    kernel::{decode::decode, encode},
-    kill::Kill,
-    pods::{PodEvent, object},
-    sinks::{containers::Containers, metrics::Metrics},
+    kube::{PodEvent, object},
+    model::kill::Kill,
+    sinks::metrics::{Metrics, containers::Containers},
 };
 use oom_probe_common::{
     ABI_VERSION,

@@ -1,6 +1,6 @@
 //! What one name in a cgroup path says by itself.
 
-use super::{
+use crate::model::{
     container::{ContainerId, Runtime},
     pod::{PodUid, Qos},
 };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::hierarchy::Hierarchy;
-use crate::escape::Escaped;
+use crate::sys::escape::Escaped;
 
 /// What the kernel has counted in one cgroup, without the cgroups below it. Absent where this
 /// version of the hierarchy, or this kernel, does not count it.

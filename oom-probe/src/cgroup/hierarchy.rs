@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::mounts::{Mount, mounts};
-use crate::labels::closed_set;
+use crate::model::labels::closed_set;
 
 closed_set! {
     /// How the node uses cgroups, as far as memory goes.

@@ -9,12 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    hierarchy::MemoryRoot,
-    names::{CgroupPath, names},
-    own,
-    path::Identity,
-};
+use super::{hierarchy::MemoryRoot, own, path::Identity};
+use crate::model::cgroup_path::{CgroupPath, names};
 
 /// Where pods are, as paths from the node's own root of cgroups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

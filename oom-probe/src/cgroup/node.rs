@@ -1,6 +1,7 @@
 //! What of a kernel's cgroups is this node's.
 
-use super::{kubepods::Kubepods, names::CgroupPath, path::Identity};
+use super::{kubepods::Kubepods, path::Identity};
+use crate::model::cgroup_path::CgroupPath;
 
 /// What of a kernel's cgroups is this node's, and where in it pods are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,11 +7,8 @@
 
 use std::{fs, os::unix::ffi::OsStrExt, path::Path};
 
-use super::{
-    hierarchy::MemoryRoot,
-    mounts::Mount,
-    names::{CgroupPath, names},
-};
+use super::{hierarchy::MemoryRoot, mounts::Mount};
+use crate::model::cgroup_path::{CgroupPath, names};
 
 /// Cgroups that are looked through: several times of what the largest nodes have.
 const MAX_CGROUPS: usize = 50_000;

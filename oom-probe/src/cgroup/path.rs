@@ -15,12 +15,14 @@
 
 use super::{
     component::{Component, qos_of_parent},
-    container::{ContainerId, Runtime},
     kubepods::{Kubepods, Matched},
+};
+use crate::model::{
+    container::{ContainerId, Runtime},
+    labels::Limit,
     pod::{PodUid, Qos},
     unit::Unit,
 };
-use crate::labels::Limit;
 
 /// What a cgroup path says.
 ///

@@ -10,7 +10,21 @@ use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    attribute::{self, Attributor},
+    attribution::{
+        attributor::{self, Attributor},
+        tracker::Cluster,
+    },
+    capture::{
+        accounting::{reconciler, signal_loss::SignalWitness},
+        assemble::Machine,
+        btf::KERNEL_BTF,
+        enrich::Complete,
+        environment::Facts,
+        load::{self, Armed, Hooks},
+        pin::{OpenError, PinDir, Pins},
+        plan::{Plan, plan},
+        ring::Readable,
+    },
     cgroup::{
         hierarchy::{CGROUP_ROOT, MemoryRoot},
         ids,
@@ -18,37 +32,22 @@ use crate::{
         node::NodeCgroups,
         population::Populations,
     },
-    cli::RunArgs,
-    cluster::Cluster,
-    event::Machine,
+    commands::RunArgs,
     http::ApiAccess,
-    kernel::{
-        btf::KERNEL_BTF,
-        complete::Complete,
-        facts::Facts,
-        load::{self, Armed, Hooks},
-        pin::{OpenError, PinDir, Pins},
-        plan::{Plan, plan},
-        referee,
-        ring::Readable,
-        witness::SignalWitness,
-    },
-    memory, oom_score_adj,
-    pipeline::{Parts, Pipeline},
-    pods::{
-        connect,
+    journal::State,
+    kube::{
+        client,
         watch::{Patience, Watch},
     },
-    privileges,
+    pipeline::{Parts, Pipeline},
     sinks::{
         Sinks,
-        containers::Containers,
-        events::Events,
         history::History,
+        kube_events::Events,
         log::{Format, Log, output::Output},
-        metrics::{HookInfo, Metrics},
+        metrics::{HookInfo, Metrics, containers::Containers},
     },
-    state::State,
+    sys::{allocator, oom_score_adj, privileges},
 };
 
 /// How long to wait for another daemon to let go of the pins.
@@ -96,8 +95,8 @@ pub(crate) fn log_to_stderr(level: tracing::Level) -> io::Result<Output> {
 pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
     // These lines and their times are what `cargo xtask bench` splits the start by.
     tracing::debug!("start: flags read");
-    let cluster_source = connect::Source::from_environment(args.kubernetes)?;
-    memory::keep_large_allocations_apart();
+    let cluster_source = client::Source::from_environment(args.kubernetes)?;
+    allocator::keep_large_allocations_apart();
     match oom_score_adj::lower() {
         Ok(value) => tracing::debug!("oom_score_adj: {value}"),
         Err(error) => tracing::warn!("the OOM killer may take this daemon early: {error}"),
@@ -119,7 +118,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
     let boot = boot_id(args)?;
     let cgroups = node_cgroups(args, facts.cgroup.as_ref().ok());
     let machine = machine(args, &boot, cgroups.clone());
-    let vmstat = || referee::vmstat_oom_kills(&args.node.proc_root);
+    let vmstat = || reconciler::vmstat_oom_kills(&args.node.proc_root);
     // What cannot capture has nothing to pin: arming says why.
     let pins = match plan.refusal() {
         None => pins(args).await?,
@@ -170,7 +169,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         metrics.series_refused.clone(),
     );
     registry.register_collector(Box::new(containers.clone()));
-    let attributor = Attributor::new(attribute::Config {
+    let attributor = Attributor::new(attributor::Config {
         kubernetes: client.is_some(),
         node: cgroups,
     });
@@ -226,7 +225,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         counters,
     });
     restore(&mut pipeline, args.state_dir(), &boot).await;
-    memory::give_back();
+    allocator::give_back();
     Ok(Started {
         pipeline,
         registry,
@@ -240,7 +239,7 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
 }
 
 fn without_context(context: &'static str, plan: &Plan) -> &'static str {
-    use crate::kernel::plan::DomainSource;
+    use crate::capture::plan::DomainSource;
     match (context, plan.without_context) {
         ("none", DomainSource::OomLock) => "none, the limit that was hit is told by oom_lock",
         ("none", DomainSource::Inferred) => "none, the limit that was hit is inferred",

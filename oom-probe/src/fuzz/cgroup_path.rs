@@ -1,7 +1,6 @@
 //! A cgroup path, as any process that may make cgroups can name it.
 
-use crate::cgroup::{names::CgroupPath, path::Identity};
-use crate::escape::escape;
+use crate::{cgroup::path::Identity, model::cgroup_path::CgroupPath, sys::escape::escape};
 
 pub(super) fn run(input: &[u8]) {
     let identity = Identity::from_path(input);

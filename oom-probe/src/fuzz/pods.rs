@@ -4,11 +4,15 @@ use std::time::Instant;
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
-use crate::http::exposition::{self, Encoding, Format};
-use crate::pods::index::Index;
-use crate::pods::object;
-use crate::pods::watch::split::{LineSplitter, ListSplitter};
-use crate::sinks::containers::{Containers, MAX_CONTAINERS, SERIES_TTL};
+use crate::{
+    http::exposition::{self, Encoding, Format},
+    kube::{
+        index::Index,
+        object,
+        watch::split::{LineSplitter, ListSplitter},
+    },
+    sinks::metrics::containers::{Containers, MAX_CONTAINERS, SERIES_TTL},
+};
 
 /// Input: the size of the pieces and whether it is a list, in a byte, and the body.
 pub(super) fn run(input: &[u8]) {

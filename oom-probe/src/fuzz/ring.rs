@@ -7,13 +7,19 @@ use jiff::tz::TimeZone;
 use oom_probe_common::ABI_VERSION;
 use prometheus_client::metrics::counter::Counter;
 
-use crate::attribute::{Attributor, Config, Decision};
-use crate::cgroup::node::NodeCgroups;
-use crate::event::{Assembler, Machine, Witness};
-use crate::kernel::decode::{Payload, decode};
-use crate::kill::Record;
-use crate::sinks::containers::{Containers, MAX_CONTAINERS, SERIES_TTL};
-use crate::sinks::log::line::line;
+use crate::{
+    attribution::attributor::{Attributor, Config, Decision},
+    capture::{
+        assemble::{Assembler, Machine, Witness},
+        record::{Payload, decode},
+    },
+    cgroup::node::NodeCgroups,
+    model::kill::Record,
+    sinks::{
+        log::line::line,
+        metrics::containers::{Containers, MAX_CONTAINERS, SERIES_TTL},
+    },
+};
 
 /// Input: any number of items, each behind its length and what to do with it, in two bytes: the
 /// low 14 bits are its length, the highest makes its version and length right (which no mutation

@@ -1,7 +1,9 @@
 //! Files of `--state-dir`, as a full disk, a lost machine or another version leaves them.
 
-use crate::state::entry::{Unreadable, check};
-use crate::state::frame;
+use crate::journal::{
+    entry::{Unreadable, check},
+    frame,
+};
 
 /// Input: a file as it is; or, behind a `#`, its lines without lengths and checksums, which no
 /// mutation makes right.

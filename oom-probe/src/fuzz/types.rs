@@ -2,9 +2,10 @@
 
 use oom_probe_common::offsets::ABSENT;
 
-use crate::kernel::btf::Btf;
-use crate::kernel::format::Format;
-use crate::kernel::layout;
+use crate::capture::{
+    btf::Btf,
+    layout::{self, format::Format},
+};
 
 pub(super) fn btf(input: &[u8]) {
     let btf = match Btf::parse(input.to_vec()) {

@@ -15,9 +15,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::kill::Record;
-use crate::sinks::fixture;
-use crate::sinks::metrics::Metrics;
+use crate::{
+    model::kill::Record,
+    sinks::{fixture, metrics::Metrics},
+};
 
 /// Nothing here takes as long on a machine that is alive.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,8 +2,8 @@
 //! `oom-probe.io/memory.oom.group.<container>` for one.
 
 use crate::{
-    labels::closed_set,
-    pods::{object::OOM_GROUP, pod::Pod},
+    kube::{object::OOM_GROUP, pod::Pod},
+    model::labels::closed_set,
 };
 
 closed_set! {
@@ -141,7 +141,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::pods::{fixture, names::Names};
+    use crate::kube::{fixture, names::Names};
 
     fn asked(annotations: &[(&str, &str)]) -> Asked {
         let annotations: Vec<(Box<str>, Box<str>)> = annotations

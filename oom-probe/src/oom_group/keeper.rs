@@ -28,8 +28,9 @@ use super::{
     step::{Step, Wanted, Writer, step, wanted},
 };
 use crate::{
-    cgroup::{container::ContainerId, hierarchy::MemoryRoot, kubepods::Kubepods, pod::PodUid},
-    pods::{PodEvent, index::Index, object, pod::Pod},
+    cgroup::{hierarchy::MemoryRoot, kubepods::Kubepods},
+    kube::{PodEvent, index::Index, object, pod::Pod},
+    model::{container::ContainerId, pod::PodUid},
 };
 
 /// How often everything is looked at, whatever was told: what no watch tells of is found so.

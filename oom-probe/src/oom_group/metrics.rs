@@ -10,7 +10,7 @@ use prometheus_client::{
 };
 
 use super::annotation::Setting;
-use crate::{labels::closed_set, sinks::metrics::process::ProcessCollector};
+use crate::{model::labels::closed_set, sinks::metrics::process::ProcessCollector};
 
 closed_set! {
     /// Why this daemon wrote a value.

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 
 use super::annotation::{Refusal, Setting};
 use crate::{
-    escape::{Escaped, escape},
-    pods::{object::OOM_GROUP, pod::Pod},
-    sinks::events::{
+    kube::{object::OOM_GROUP, pod::Pod},
+    sinks::kube_events::{
         note::{MAX_NOTE, cut},
         object::{Event, Kind, Saying, Subject},
     },
+    sys::escape::{Escaped, escape},
 };
 
 /// Something that a pod's owner has to know.
@@ -126,9 +126,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        escape::escape_again,
+        kube::{fixture, names::Names},
         oom_group::annotation::Reason,
-        pods::{fixture, names::Names},
+        sys::escape::escape_again,
     };
 
     fn pod() -> Arc<Pod> {

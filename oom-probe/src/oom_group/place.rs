@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::cgroup::{container::ContainerId, kubepods::Kubepods, pod::PodUid};
+use crate::{
+    cgroup::kubepods::Kubepods,
+    model::{container::ContainerId, pod::PodUid},
+};
 
 /// Cgroups of one node that are looked at: several times of what the largest nodes have.
 pub(super) const MAX_CGROUPS: usize = 50_000;
@@ -105,7 +108,7 @@ pub(super) fn children(directory: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pods::fixture::{container_id, uid};
+    use crate::kube::fixture::{container_id, uid};
 
     #[test]
     fn each_directory_of_each_driver_has_its_place() {

@@ -11,9 +11,9 @@ use super::{
     metrics::InfoLabels,
     step::{Wanted, wanted},
 };
-use crate::cgroup::{
+use crate::model::{
+    cgroup_path::{CgroupPath, names},
     container::ContainerId,
-    names::{CgroupPath, names},
 };
 
 /// The body of `/api/v1/oom-group`.
@@ -136,7 +136,7 @@ impl Keeper {
     }
 
     fn refused(&self) -> Vec<Refused> {
-        let of_pod = |pod: &std::sync::Arc<crate::pods::pod::Pod>| {
+        let of_pod = |pod: &std::sync::Arc<crate::kube::pod::Pod>| {
             let pod = pod.clone();
             refusals(&pod).into_iter().map(move |refusal| Refused {
                 namespace: pod.namespace.to_string(),

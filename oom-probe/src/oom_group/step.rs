@@ -1,7 +1,7 @@
 //! What to do with one cgroup: pure.
 
 use super::annotation::Setting;
-use crate::{cgroup::container::ContainerId, pods::pod::Pod};
+use crate::{kube::pod::Pod, model::container::ContainerId};
 
 /// What a container's cgroups are to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::pods::{
+    use crate::kube::{
         fixture::{PodJson, container_id, pod},
         names::Names,
     };

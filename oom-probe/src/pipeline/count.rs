@@ -6,12 +6,17 @@ use oom_probe_common::ledger::Count;
 
 use super::{Pipeline, Place};
 use crate::{
-    cluster::Attributed,
-    event::{Killed, Remembered},
-    kernel::{decode::Reject, ring::RingState},
-    kill::{Kill, Record},
-    labels::{Limit, Role, Scope},
-    state::entry::Counted,
+    attribution::tracker::Attributed,
+    capture::{
+        assemble::{Killed, Remembered},
+        record::Reject,
+        ring::RingState,
+    },
+    journal::entry::Counted,
+    model::{
+        kill::{Kill, Record},
+        labels::{Limit, Role, Scope},
+    },
 };
 
 /// Kills that are committed together, where many become known at once.

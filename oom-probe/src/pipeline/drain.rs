@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Pipeline, Place, again::Turn};
+use super::{Pipeline, Place};
 use crate::{
-    kernel::{
-        decode::{Payload, Reject, decode, mark_of_any_version},
+    capture::{
+        handover::{boottime_ns, resumed::Turn},
+        record::{Payload, Reject, decode, mark_of_any_version},
         ring::Item,
-        takeover::boottime_ns,
     },
     sinks::Sinks,
 };

@@ -8,21 +8,23 @@ use jiff::Timestamp;
 use oom_probe_common::ledger::Count;
 use serde_json::value::RawValue;
 
-use super::{Pipeline, again::is_read_again, recovery::Recovery};
+use super::{Pipeline, recovery::Recovery};
 use crate::{
-    cluster::Note,
-    event::{Killed, Remembered},
-    kernel::ring::RingState,
-    kill::Record,
-    outcome::Unsettled,
-    sinks::{Told, events::state::Moment, history::Query},
-    state::{
+    attribution::{outcome::Unsettled, tracker::Note},
+    capture::{
+        assemble::{Killed, Remembered},
+        handover::resumed::is_read_again,
+        ring::RingState,
+    },
+    cgroup::oom_counters::{self, Readings},
+    journal::{
         self,
         entry::{Counted, Entry, Node, Pending, Settled, StoredKilled, StoredRecord},
         files::Snapshot,
-        readings::{self, Readings},
         whole::{Hidden, Whole},
     },
+    model::kill::Record,
+    sinks::{Told, history::Query, kube_events::state::Moment},
 };
 
 impl Pipeline {
@@ -155,7 +157,7 @@ impl Pipeline {
 
     fn snapshot(&self, now: Instant, sync: bool) -> Snapshot {
         let mut frames = Vec::new();
-        let mut push = |entry: Entry<'_>| state::push(&mut frames, &[entry]);
+        let mut push = |entry: Entry<'_>| journal::push(&mut frames, &[entry]);
         let node = self.node();
         let rings = node.rings.clone();
         push(Entry::Node(Box::new(node)));
@@ -185,14 +187,14 @@ impl Pipeline {
             push_pending(&mut frames, &unsettled);
         }
         for key in self.cluster.outcomes().recent() {
-            state::push(&mut frames, &[Entry::Recent(key.clone())]);
+            journal::push(&mut frames, &[Entry::Recent(key.clone())]);
         }
         for window in self.cluster.event_windows(moment()) {
-            state::push(&mut frames, &[Entry::EventWindow(Box::new(window))]);
+            journal::push(&mut frames, &[Entry::EventWindow(Box::new(window))]);
         }
         for json in self.lines.waiting() {
             if let Ok(json) = serde_json::from_slice(json) {
-                state::push(&mut frames, &[Entry::Unlogged(json)]);
+                journal::push(&mut frames, &[Entry::Unlogged(json)]);
             }
         }
         let gone = self.cluster.gone_pods().map(|(pod, since)| {
@@ -215,7 +217,7 @@ impl Pipeline {
         let root = self.counters.clone()?;
         match self.recovery.as_ref().map(Recovery::readings) {
             Some(before) => Some(Box::new(move || before)),
-            None => Some(Box::new(move || readings::readings(&root))),
+            None => Some(Box::new(move || oom_counters::readings(&root))),
         }
     }
 
@@ -274,5 +276,5 @@ fn push_pending(frames: &mut Vec<u8>, unsettled: &Unsettled) {
         kills: *kills,
         last_victim: *last_victim,
     };
-    state::push(frames, &[Entry::Pending(Box::new(pending))]);
+    journal::push(frames, &[Entry::Pending(Box::new(pending))]);
 }

@@ -6,12 +6,16 @@ use jiff::Timestamp;
 
 use super::{Pipeline, Place};
 use crate::{
-    cgroup::{hierarchy::MemoryRoot, path::Identity},
-    event::Killed,
-    kernel::ring::RingState,
-    kill::{Cgroup, Kill, KillId, Victim},
-    labels::{Limit, Role},
-    state::readings::{self, Counters, Missed, Now, Readings, Seen},
+    capture::{assemble::Killed, ring::RingState},
+    cgroup::{
+        hierarchy::MemoryRoot,
+        oom_counters::{self, Counters, Missed, Now, Readings, Seen},
+        path::Identity,
+    },
+    model::{
+        kill::{Cgroup, Kill, KillId, Victim},
+        labels::{Limit, Role},
+    },
 };
 
 /// More than one cgroup's counters can have missed, by all likelihood: what lies beyond is told
@@ -30,7 +34,7 @@ impl Recovery {
     pub(super) fn begin(before: Readings, seen: Vec<Seen>, root: &MemoryRoot) -> Self {
         Self {
             before,
-            now: readings::read(root),
+            now: oom_counters::read(root),
             seen,
         }
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::Pipeline;
 use crate::{
-    kernel::{books::Lapses, checkpoint::Checkpoint},
-    state::State,
+    capture::accounting::{checkpoint::Checkpoint, tally::Lapses},
+    journal::State,
 };
 
 /// The part of the ring, one in so many, that may wait for a disk that takes nothing.

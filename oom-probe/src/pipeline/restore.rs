@@ -8,25 +8,29 @@ use jiff::Timestamp;
 use oom_probe_common::ledger::Count;
 use prometheus_client::metrics::counter::Counter;
 
-use super::{
-    Pipeline,
-    again::{Again, is_read_again},
-    recovery::Recovery,
-};
+use super::{Pipeline, recovery::Recovery};
 use crate::{
-    event::{Killed, Remembered},
-    kernel::{ring::RingState, takeover::Capture},
-    kill::Kill,
-    labels::{Limit, Role, Scope},
-    outcome::Unsettled,
-    sinks::events::state::Moment,
-    state::{
+    attribution::outcome::Unsettled,
+    capture::{
+        assemble::{Killed, Remembered},
+        handover::{
+            Capture,
+            resumed::{Again, is_read_again},
+        },
+        ring::RingState,
+    },
+    cgroup::oom_counters::{Readings, Seen},
+    journal::{
         State,
         entry::{Counted, Entry, Node, Pending, Settled, StoredKilled, Unreadable, entries},
         files::{Found, Stored, Trouble},
-        readings::{Readings, Seen},
         whole::Whole,
     },
+    model::{
+        kill::Kill,
+        labels::{Limit, Role, Scope},
+    },
+    sinks::kube_events::state::Moment,
 };
 
 /// What is put together from all entries before it means something.

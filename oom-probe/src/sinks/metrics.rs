@@ -3,6 +3,8 @@
 //! Series of containers and workloads are a collector of their own in the same registry. Names and
 //! labels are a contract: docs/metrics.md describes each.
 
+pub mod containers;
+pub(crate) mod first_scrape;
 pub mod node;
 pub(crate) mod process;
 
@@ -18,8 +20,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::labels::{Attribution, Limit, Role, Scope};
-use crate::state::entry::Totals;
+use crate::{
+    journal::entry::Totals,
+    model::labels::{Attribution, Limit, Role, Scope},
+};
 use node::KernelCounters;
 pub use node::NodeCounters;
 

@@ -1,10 +1,9 @@
 //! Where a record goes once it is known whose kill it is.
 
-pub mod containers;
-pub mod events;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod history;
+pub mod kube_events;
 pub mod log;
 pub mod metrics;
 
@@ -12,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::kill::Record;
+use crate::model::kill::Record;
 
 /// Everywhere that a record goes. None of it waits for anybody.
 pub struct Sinks {

@@ -10,7 +10,7 @@ pub(crate) mod hostile;
 pub(crate) mod serve;
 mod state;
 
-#[path = "../../src/pods/fixture.rs"]
+#[path = "../../src/kube/fixture.rs"]
 pub(crate) mod pods;
 
 use std::{

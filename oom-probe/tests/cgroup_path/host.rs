@@ -1,8 +1,8 @@
 //! Paths outside Kubernetes.
 
 use oom_probe::{
-    cgroup::{container::Runtime, path::Identity, unit::Unit},
-    labels::Limit,
+    cgroup::path::Identity,
+    model::{container::Runtime, labels::Limit, unit::Unit},
 };
 
 use super::{APP, fill, id};

@@ -6,8 +6,8 @@ mod pods;
 mod properties;
 
 use oom_probe::{
-    cgroup::{container::ContainerId, names::CgroupPath, path::Identity, pod::PodUid},
-    labels::Limit,
+    cgroup::path::Identity,
+    model::{cgroup_path::CgroupPath, container::ContainerId, labels::Limit, pod::PodUid},
 };
 
 const APP: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90112233445566778899aabbccddeeff00";

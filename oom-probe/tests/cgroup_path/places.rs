@@ -1,6 +1,9 @@
 //! What is a pod and what is only named like one.
 
-use oom_probe::cgroup::{kubepods::Kubepods, names::CgroupPath, unit::Unit};
+use oom_probe::{
+    cgroup::kubepods::Kubepods,
+    model::{cgroup_path::CgroupPath, unit::Unit},
+};
 
 use super::{APP, UID, fill, id};
 

@@ -1,6 +1,9 @@
 //! Paths below a pod's cgroup.
 
-use oom_probe::cgroup::{container::Runtime, path::Identity, pod::Qos};
+use oom_probe::{
+    cgroup::path::Identity,
+    model::{container::Runtime, pod::Qos},
+};
 
 use super::{APP, HASH, INNER, NODE, OTHER_UID, UID, fill, id};
 

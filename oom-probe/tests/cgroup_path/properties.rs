@@ -5,11 +5,9 @@ use std::{fs, os::unix::ffi::OsStrExt};
 use oom_probe::{
     cgroup::{
         hierarchy::{Hierarchy, MemoryRoot},
-        names::CgroupPath,
         path::Identity,
-        pod::Qos,
     },
-    labels::Limit,
+    model::{cgroup_path::CgroupPath, labels::Limit, pod::Qos},
 };
 use proptest::prelude::*;
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
-use oom_probe::cli::Cli;
+use oom_probe::commands::Cli;
 use serde_json::{Value, json};
 
 use super::objects::{Objects, committed, parse};

@@ -1,7 +1,7 @@
 //! Whether the daemon accepts what the manifests tell it.
 
 use clap::{CommandFactory as _, Parser as _};
-use oom_probe::cli::Cli;
+use oom_probe::commands::Cli;
 use serde_json::Value;
 
 use super::objects::{committed, pod_specs};

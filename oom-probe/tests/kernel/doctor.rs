@@ -1,11 +1,13 @@
-use oom_probe::cgroup::hierarchy::{Hierarchy, MemoryRoot};
-use oom_probe::doctor::{Check, Containers, Diagnosis, Level, State, diagnose, render};
-use oom_probe::kernel::facts::{
-    Calls, Capabilities, Capability, Facts, Lockdown, Memlock, Seccomp,
+use oom_probe::{
+    capture::{
+        environment::{Calls, Capabilities, Capability, Facts, Lockdown, Memlock, Seccomp},
+        pin::Place,
+        plan::{Tried, plan},
+        trial::Target,
+    },
+    cgroup::hierarchy::{Hierarchy, MemoryRoot},
+    commands::doctor::{Check, Containers, Diagnosis, Level, State, diagnose, render},
 };
-use oom_probe::kernel::pin::Place;
-use oom_probe::kernel::plan::{Tried, plan};
-use oom_probe::kernel::trial::Target;
 
 use super::recorded::{self, KERNELS};
 

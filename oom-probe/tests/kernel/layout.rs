@@ -1,6 +1,6 @@
-use oom_probe::kernel::btf::{Btf, Kind};
-use oom_probe::kernel::layout::{
-    self, Layout, MarkVictim, MemlockAccounting, OomKillProcess, SignalGenerate,
+use oom_probe::capture::{
+    btf::{Btf, Kind},
+    layout::{self, Layout, MarkVictim, MemlockAccounting, OomKillProcess, SignalGenerate},
 };
 use oom_probe_common::offsets::ABSENT;
 

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use oom_probe::kernel::btf::{Btf, Kind, Malformed, TypeId};
-use oom_probe::kernel::format::Format;
-use oom_probe::kernel::layout;
+use oom_probe::capture::{
+    btf::{Btf, Kind, Malformed, TypeId},
+    layout::{self, format::Format},
+};
 use oom_probe_common::offsets::ABSENT;
 use proptest::prelude::*;
 

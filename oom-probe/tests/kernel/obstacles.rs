@@ -1,5 +1,7 @@
-use oom_probe::kernel::facts::{Access, Calls, Capabilities, Capability, Memlock};
-use oom_probe::kernel::plan::{MarkHook, Obstacle};
+use oom_probe::capture::{
+    environment::{Access, Calls, Capabilities, Capability, Memlock},
+    plan::{MarkHook, Obstacle},
+};
 
 use super::plan::{contexts, mark, marks, with};
 use super::recorded::{self, KERNELS};

@@ -1,8 +1,10 @@
-use oom_probe::kernel::facts::{Facts, Lockdown};
-use oom_probe::kernel::layout::{MarkVictim, OomKillProcess, SignalGenerate};
-use oom_probe::kernel::plan::{
-    Candidate, ContextHook, DomainSource, Mark, MarkHook, Names, Obstacle, Plan, SignalFields,
-    SignalHook, plan,
+use oom_probe::capture::{
+    environment::{Facts, Lockdown},
+    layout::{MarkVictim, OomKillProcess, SignalGenerate},
+    plan::{
+        Candidate, ContextHook, DomainSource, Mark, MarkHook, Names, Obstacle, Plan, SignalFields,
+        SignalHook, plan,
+    },
 };
 use oom_probe_common::offsets::{ABSENT, Settings};
 

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use oom_probe::cgroup::hierarchy::{Hierarchy, MemoryRoot};
-use oom_probe::kernel::btf::{Btf, KERNEL_BTF};
-use oom_probe::kernel::facts::{
-    Calls, Capabilities, Capability, Facts, Lockdown, Memlock, Seccomp, Tracefs, signal_fields,
+use oom_probe::{
+    capture::{
+        btf::{Btf, KERNEL_BTF},
+        environment::{
+            Calls, Capabilities, Capability, Facts, Lockdown, Memlock, Seccomp, Tracefs,
+            signal_fields,
+        },
+        layout::{self, Layout, format::Format},
+    },
+    cgroup::hierarchy::{Hierarchy, MemoryRoot},
 };
-use oom_probe::kernel::format::Format;
-use oom_probe::kernel::layout::{self, Layout};
 
 /// Names of the recorded kernels.
 pub(crate) const KERNELS: [&str; 6] = ["5.10", "6.1", "6.1-rt", "6.12", "6.18", "7.2"];

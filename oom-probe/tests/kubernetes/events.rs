@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use oom_probe::{
-    kill::Record,
-    labels::Outcome,
-    outcome::Settled,
-    sinks::events::{Events, Mode},
+    attribution::outcome::Settled,
+    model::{kill::Record, labels::Outcome},
+    sinks::kube_events::{Events, Mode},
 };
 use prometheus_client::metrics::counter::Counter;
 use serde_json::json;

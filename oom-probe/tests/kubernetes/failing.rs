@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oom_probe::pods::{Link, watch::Patience};
+use oom_probe::kube::{Link, watch::Patience};
 use tokio::sync::watch;
 
 use super::{

@@ -78,7 +78,7 @@ async fn a_server_that_sends_ever_more_pods_of_this_node_fills_no_more_than_the_
     let mut node = Node::start(&server).await;
     node.until_synced().await;
     let known = node.attributor.index().len();
-    assert_eq!(known, oom_probe::pods::index::MAX_PODS);
+    assert_eq!(known, oom_probe::kube::index::MAX_PODS);
 }
 
 #[tokio::test]

@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use oom_probe::{
-    cgroup::pod::PodUid,
     http::exposition::{self, Encoding, Format},
-    pods::{index::Index, object},
-    sinks::containers::{Containers, SERIES_TTL},
+    kube::{index::Index, object},
+    model::pod::PodUid,
+    sinks::metrics::containers::{Containers, SERIES_TTL},
 };
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 

@@ -5,21 +5,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oom_probe::cgroup::{kubepods::Kubepods, node::NodeCgroups};
 use oom_probe::{
-    attribute::{Attributor, Config, Decision},
-    cgroup::{path::Identity, population::Population},
-    kill::{Kill, Record},
-    outcome::{LOOKS, Outcomes, Place, Settled, Signs, Untold},
-    pods::{
+    attribution::{
+        attributor::{Attributor, Config, Decision},
+        outcome::{LOOKS, Outcomes, Place, Settled, Signs, Untold},
+    },
+    cgroup::{kubepods::Kubepods, node::NodeCgroups, path::Identity, population::Population},
+    kube::{
         Link, PodEvent,
-        connect::Source,
+        client::Source,
         index::Index,
         watch::{Patience, Watch},
     },
+    model::kill::{Kill, Record},
     sinks::{
-        containers::{Containers, MAX_CONTAINERS, SERIES_TTL},
-        events::{Events, Mode},
+        kube_events::{Events, Mode},
+        metrics::containers::{Containers, MAX_CONTAINERS, SERIES_TTL},
     },
 };
 use prometheus_client::{metrics::counter::Counter, registry::Registry};

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use oom_probe::kill::Record;
-use oom_probe::labels::Role;
+use oom_probe::model::{kill::Record, labels::Role};
 
 use crate::metrics::Metrics;
 

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Instant;
 
-use oom_probe::kill::Record;
+use oom_probe::model::kill::Record;
 
 use crate::books::{self, Allowed};
 use crate::kernel_log::KernelLog;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use oom_probe::kill::Record;
+use oom_probe::model::kill::Record;
 
 use crate::wait::{self, PATIENCE, PAUSE};
 use crate::{http, metrics::Metrics};

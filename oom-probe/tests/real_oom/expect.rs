@@ -3,9 +3,11 @@
 use std::fs;
 
 use hog::cgroup::Cgroup;
-use oom_probe::cgroup::names::{CgroupPath, names};
-use oom_probe::kill::{Kill, Record};
-use oom_probe::labels::{Cause, Constraint, Limit, LimitSource, Role, VictimKind};
+use oom_probe::model::{
+    cgroup_path::{CgroupPath, names},
+    kill::{Kill, Record},
+    labels::{Cause, Constraint, Limit, LimitSource, Role, VictimKind},
+};
 
 use crate::case::Case;
 use crate::world::World;

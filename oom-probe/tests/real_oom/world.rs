@@ -11,7 +11,7 @@ use hog::cgroup::{Cgroup, Hierarchy, Version, remove_tree};
 use hog::guard;
 use hog::resident::Resident;
 
-use oom_probe::kill::{Kill, Record};
+use oom_probe::model::kill::{Kill, Record};
 
 use crate::daemon::Daemon;
 

@@ -4,17 +4,16 @@
 mod put_back;
 mod retry;
 
-use crate::cgroup::kubepods::Kubepods;
+use crate::{
+    cgroup::{hierarchy::Hierarchy, kubepods::Kubepods},
+    http::exposition::{Encoding, Format, encode},
+    kube::fixture::{PodJson, config_hash, container_id, pod, uid},
+};
 use std::fs;
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    cgroup::hierarchy::Hierarchy,
-    http::exposition::{Encoding, Format, encode},
-    pods::fixture::{PodJson, config_hash, container_id, pod, uid},
-};
 use Setting::{Group, Process};
 
 const ANNOTATION: &str = "oom-probe.io/memory.oom.group";

@@ -9,14 +9,14 @@ use std::{
 
 use super::{Group, Keeper, RESYNC};
 use crate::{
-    cgroup::{container::ContainerId, pod::PodUid},
-    escape::Escaped,
+    kube::pod::Pod,
+    model::{container::ContainerId, pod::PodUid},
     oom_group::{
         file,
         place::{Found, MAX_CGROUPS, Place, children, walk},
         step::Writer,
     },
-    pods::pod::Pod,
+    sys::escape::Escaped,
 };
 
 impl Keeper {

@@ -3,9 +3,13 @@
 use humansize::{BINARY, FormatSizeOptions, format_size};
 use jiff::tz::TimeZone;
 
-use crate::escape::{Escaped, escape};
-use crate::kill::{Kill, Record, Victim};
-use crate::labels::{Cause, Limit, Role, Scope, VictimKind};
+use crate::{
+    model::{
+        kill::{Kill, Record, Victim},
+        labels::{Cause, Limit, Role, Scope, VictimKind},
+    },
+    sys::escape::{Escaped, escape},
+};
 
 /// Hex digits of a container id, as container tools show them.
 const SHORT_ID: usize = 12;

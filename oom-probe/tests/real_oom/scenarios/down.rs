@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use hog::cgroup::Cgroup;
-use oom_probe::labels::Attribution;
+use oom_probe::model::labels::Attribution;
 
 use super::LIMIT;
 use super::pins::Bpffs;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use hog::cgroup::Cgroup;
-use oom_probe::labels::Role;
+use oom_probe::model::labels::Role;
 
 use crate::books::Allowed;
 use crate::case::Case;

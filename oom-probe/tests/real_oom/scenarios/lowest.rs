@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use oom_probe::labels::Scope;
+use oom_probe::model::labels::Scope;
 
 use super::trigger::beside_exiting;
 use super::{LIMIT, storm};

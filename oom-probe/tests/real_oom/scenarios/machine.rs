@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hog::cgroup::Cgroup;
-use oom_probe::labels::Limit;
+use oom_probe::model::labels::Limit;
 
 use crate::case::Case;
 use crate::expect::{Expected, Place, Trigger};

@@ -5,7 +5,7 @@ mod stage;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use oom_probe::labels::Role;
+use oom_probe::model::labels::Role;
 use serde_json::json;
 
 use crate::apiserver::pods::{PodJson, container_id, pod};

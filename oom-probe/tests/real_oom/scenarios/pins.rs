@@ -15,7 +15,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
-use oom_probe::kill::Record;
+use oom_probe::model::kill::Record;
 
 use crate::case::shown;
 use crate::daemon::Daemon;

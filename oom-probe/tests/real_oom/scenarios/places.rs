@@ -10,8 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hog::cgroup::Cgroup;
-use oom_probe::kill::Record;
-use oom_probe::labels::{Limit, Scope};
+use oom_probe::model::{
+    kill::Record,
+    labels::{Limit, Scope},
+};
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::write;
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use oom_probe::kill::Record;
-use oom_probe::labels::{Role, VictimKind};
+use oom_probe::model::{
+    kill::Record,
+    labels::{Role, VictimKind},
+};
 
 use super::{CONTAINER, LIMIT, POD};
 use crate::books::Allowed;

@@ -1,6 +1,6 @@
 //! One process dies of its own cgroup's limit.
 
-use oom_probe::labels::VictimKind;
+use oom_probe::model::labels::VictimKind;
 
 use super::{CONTAINER, LIMIT, POD};
 use crate::case::Case;

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hog::cgroup::Cgroup;
-use oom_probe::kill::Record;
-use oom_probe::labels::{Attribution, Scope};
+use oom_probe::model::{
+    kill::Record,
+    labels::{Attribution, Scope},
+};
 
 use super::{CONTAINER, LIMIT, POD};
 use crate::case::shown;
@@ -302,7 +304,7 @@ fn rewrite(path: &Path, change: impl Fn(&str) -> String) {
     let text = fs::read_to_string(path).unwrap();
     let (header, rest) = text.split_once('\n').unwrap();
     let mut bytes = Vec::new();
-    oom_probe::state::frame::push(&mut bytes, change(&header[18..]).as_bytes());
+    oom_probe::journal::frame::push(&mut bytes, change(&header[18..]).as_bytes());
     bytes.extend_from_slice(rest.as_bytes());
     fs::write(path, bytes).unwrap();
 }

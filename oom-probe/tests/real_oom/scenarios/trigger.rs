@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use oom_probe::labels::{Cause, Limit};
+use oom_probe::model::labels::{Cause, Limit};
 
 use super::LIMIT;
 use crate::books::Allowed;

@@ -2,8 +2,7 @@
 
 use std::fs;
 
-use oom_probe::kill::Record;
-use oom_probe::labels::Attribution;
+use oom_probe::model::{kill::Record, labels::Attribution};
 use tokio::sync::watch;
 
 use super::{Node, counted, until};

@@ -8,9 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hog::cgroup::Cgroup;
-use oom_probe::kernel::referee::vmstat_oom_kills;
-use oom_probe::kill::Record;
-use oom_probe::labels::Attribution;
+use oom_probe::{
+    capture::accounting::reconciler::vmstat_oom_kills,
+    model::{kill::Record, labels::Attribution},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Node, container, counted, dies_in, until};

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hog::cgroup::Cgroup;
-use oom_probe::kill::Record;
+use oom_probe::model::kill::Record;
 
 use super::{Daemons, balanced};
 use crate::daemon::Daemon;

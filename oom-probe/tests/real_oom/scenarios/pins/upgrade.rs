@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use oom_probe::kernel::{
-    facts::{Facts, Sources},
+use oom_probe::capture::{
+    accounting::reconciler,
+    environment::{Facts, Sources},
     load::{self, Options},
     pin::PinDir,
     plan::plan,
-    referee,
 };
 use oom_probe_common::ABI_VERSION;
 
@@ -85,7 +85,7 @@ fn play_other_release(pin_dir: &Path) -> load::Armed {
         ..Options::default()
     };
     let dir = PinDir::open(pin_dir).unwrap();
-    let vmstat = || referee::vmstat_oom_kills(Path::new("/proc"));
+    let vmstat = || reconciler::vmstat_oom_kills(Path::new("/proc"));
     let armed = load::arm(&facts, &plan, options, Some(dir), &vmstat).unwrap();
     assert!(armed.pins.is_some());
     armed

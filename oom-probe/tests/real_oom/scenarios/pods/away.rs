@@ -1,6 +1,6 @@
 //! An API server that is not there when it is needed: no kill is lost, none goes to the wrong pod.
 
-use oom_probe::labels::Attribution;
+use oom_probe::model::labels::Attribution;
 
 use super::stage::{PodPlace, Stage};
 use super::wanted::{DIED, SURVIVED, Wanted};

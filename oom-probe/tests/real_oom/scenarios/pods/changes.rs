@@ -1,7 +1,7 @@
 //! Pods that come, go and come back: the kill is read before, between or after what the API server
 //! tells of its container.
 
-use oom_probe::labels::Attribution;
+use oom_probe::model::labels::Attribution;
 
 use super::shapes::{self, BOUND, CRONJOB, DEPLOYMENT, whole};
 use super::stage::{EITHER, PodPlace, Stage};

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use oom_probe::kill::Record;
-use oom_probe::labels::{Attribution, Role};
+use oom_probe::model::{
+    kill::Record,
+    labels::{Attribution, Role},
+};
 
 use super::super::group::{LOOSE, SLOWLY, complete};
 use super::stage::{PodPlace, Stage};

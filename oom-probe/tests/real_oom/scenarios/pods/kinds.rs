@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oom_probe::labels::{Limit, VictimKind};
+use oom_probe::model::labels::{Limit, VictimKind};
 
 use super::shapes::{self, DEPLOYMENT, EPHEMERAL, STATIC, whole};
 use super::stage::{GROW, HERD, PodPlace, Stage};

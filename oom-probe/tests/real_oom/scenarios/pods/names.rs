@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oom_probe::kill::Record;
+use oom_probe::model::kill::Record;
 use serde_json::Value;
 
 use super::stage::{PodPlace, Stage};

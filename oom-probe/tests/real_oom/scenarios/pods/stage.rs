@@ -9,9 +9,10 @@ use std::thread;
 use std::time::Instant;
 
 use hog::cgroup::{Cgroup, Hierarchy};
-use oom_probe::attribute::SANDBOX;
-use oom_probe::kill::Record;
-use oom_probe::labels::Attribution;
+use oom_probe::{
+    attribution::attributor::SANDBOX,
+    model::{kill::Record, labels::Attribution},
+};
 use serde_json::Value;
 
 use super::wanted::{Wanted, container_series, workload_series};

@@ -3,8 +3,10 @@
 
 use hog::scenario::{self, Container};
 use jiff::Timestamp;
-use oom_probe::kill::Record;
-use oom_probe::labels::{Attribution, Limit, VictimKind};
+use oom_probe::model::{
+    kill::Record,
+    labels::{Attribution, Limit, VictimKind},
+};
 
 use super::stage::{PodPlace, Stage};
 use super::wanted::{DIED, Wanted};

@@ -1,0 +1,121 @@
+//! Kills of a time without a daemon, where no state says what had been counted before.
+//!
+//! Counters begin at 0 then, and Prometheus has not seen them there: `increase()` would not see a
+//! step from nothing to 1. So the kills wait until a scrape has taken the zeros with it.
+
+use std::time::{Duration, Instant};
+
+use crate::capture::assemble::Killed;
+
+/// How long they wait for a scrape: longer than most intervals between two.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+/// More than any ring holds.
+const MAX: usize = 8192;
+
+/// The kills that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Deferral {
+    /// Absent when kills are counted at once.
+    until: Option<Instant>,
+    kills: Vec<Killed>,
+}
+
+impl Deferral {
+    /// From now on kills wait.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.until = Some(now + PATIENCE);
+    }
+
+    /// Gives the kill back if it is to be counted at once.
+    pub(crate) fn defer(&mut self, killed: Killed) -> Option<Killed> {
+        if self.until.is_none() || self.kills.len() >= MAX {
+            return Some(killed);
+        }
+        self.kills.push(killed);
+        None
+    }
+
+    /// Takes the kills that have waited long enough.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<Killed> {
+        match self.until {
+            Some(until) if until <= now => self.scraped(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes all: the zeros have been seen.
+    pub(crate) fn scraped(&mut self) -> Vec<Killed> {
+        self.until = None;
+        std::mem::take(&mut self.kills)
+    }
+
+    /// When [`Deferral::due`] has something to say.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.until
+    }
+
+    pub(crate) fn kills(&self) -> impl Iterator<Item = &Killed> {
+        self.kills.iter()
+    }
+
+    /// Forgets a kill that was counted.
+    pub(crate) fn remove(&mut self, tgid: u32, start_time_ns: u64) {
+        self.kills.retain(|Killed { kill, .. }| {
+            (kill.key.tgid, kill.key.start_time_ns) != (tgid, start_time_ns)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::fixture::pod_child;
+
+    fn killed(tgid: u32) -> Killed {
+        let mut kill = pod_child().kill;
+        kill.key.tgid = tgid;
+        Killed {
+            kill,
+            opens_event: true,
+        }
+    }
+
+    fn pids(kills: &[Killed]) -> Vec<u32> {
+        kills.iter().map(|killed| killed.kill.key.tgid).collect()
+    }
+
+    #[test]
+    fn kills_wait_for_a_scrape_or_for_90_seconds_and_later_ones_do_not() {
+        let began = Instant::now();
+        let waiting = || {
+            let mut deferral = Deferral::default();
+            assert!(deferral.defer(killed(1)).is_some(), "nothing to wait for");
+            deferral.begin(began);
+            assert!(deferral.defer(killed(2)).is_none());
+            assert!(deferral.defer(killed(3)).is_none());
+            deferral
+        };
+        let end = began + Duration::from_secs(90);
+        let mut scraped = waiting();
+        assert!(scraped.due(end - Duration::from_millis(1)).is_empty());
+        assert_eq!(scraped.next(), Some(end));
+        assert_eq!(pids(&scraped.scraped()), [2, 3]);
+        assert!(scraped.defer(killed(4)).is_some());
+        let mut never_scraped = waiting();
+        assert_eq!(pids(&never_scraped.due(end)), [2, 3]);
+        assert_eq!(never_scraped.next(), None);
+        assert!(never_scraped.defer(killed(4)).is_some());
+    }
+
+    #[test]
+    fn no_more_wait_than_a_ring_holds_and_none_that_was_counted() {
+        let mut deferral = Deferral::default();
+        deferral.begin(Instant::now());
+        let kept = (0..=MAX as u32).filter(|n| deferral.defer(killed(*n)).is_none());
+        assert_eq!(kept.count(), MAX);
+        let start = killed(0).kill.key.start_time_ns;
+        deferral.remove(0, start);
+        deferral.remove(1, start + 1);
+        assert_eq!(deferral.kills().count(), MAX - 1);
+    }
+}
