@@ -1,5 +1,6 @@
-//! `oom-probe run`: wires the pipeline to the runtime, the server and the signals.
+//! The daemon of `oom-probe run`: wires the pipeline to the runtime, the server and the signals.
 
+pub mod config;
 mod liveness;
 mod start;
 
@@ -9,28 +10,31 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use jiff::SignedDuration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::{
     capture::{
-        load::ArmError,
-        pin::{Gone, Held, Pins},
+        pin::{Gone, Pins},
         ring::Readable,
     },
-    commands::RunArgs,
     http::{self, Api, App, Status},
     kube::{Link, watch::Watch},
-    pipeline::{BATCH, Pipeline},
+    pipeline::{Drained, Pipeline, STEP},
+    service::{FLUSH, Stop},
     sinks::log::output::Output,
+    sys::clock::Now,
 };
+use config::Config;
 use liveness::Liveness;
 use start::Started;
-pub(crate) use start::{host_name, log_to_stderr};
 
+/// Steps that the reader takes at a time: some milliseconds of work.
+const BATCH: usize = 256 / STEP;
+/// Steps that whoever wants to see everything takes at most: more kills than a ring of the default
+/// size holds.
+const RINGFUL: usize = 8192 / STEP;
 /// How long a kill may wait for the record that says what became of it.
 const HOLD: Duration = Duration::from_millis(20);
 /// How often is looked whether the pins are still there, at least and at most: kills are not lost
@@ -38,65 +42,15 @@ const HOLD: Duration = Duration::from_millis(20);
 const PINS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(1)];
 /// How long an answer waits for the journal: a thousand times longer than a sound disk takes.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(50);
-/// How long the log may take to write what waits when the daemon ends.
-const FLUSH: Duration = Duration::from_secs(1);
 
-/// Runs the daemon until SIGINT or SIGTERM.
+/// Runs until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// One line that names the cause and the remedy.
-pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let diagnostics =
-        log_to_stderr(args.daemon.log_level).context("cannot write to standard error")?;
-    let result = block_on(run_until_stopped(args));
-    Ok(ended(&diagnostics, result))
-}
-
-/// Says why the daemon ends, if it failed, and gives the diagnostics a moment to be written. Whoever
-/// should read them may have stopped: nobody waits for that.
-pub(crate) fn ended(diagnostics: &Output, result: anyhow::Result<ExitCode>) -> ExitCode {
-    let code = result.unwrap_or_else(|error| {
-        diagnostics.push(failure(&error).into_bytes());
-        exit_code(&error)
-    });
-    diagnostics.finish(FLUSH);
-    code
-}
-
-/// The line that names the cause and the remedy.
-#[must_use]
-pub fn failure(error: &anyhow::Error) -> String {
-    format!("oom-probe: {error:#}\n")
-}
-
-/// Runs a future on one thread, which is all that a daemon on every node may cost.
-///
-/// # Errors
-/// Those of the future.
-pub fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    let result = runtime.block_on(future);
-    // A look-up of a name that hangs holds nobody up.
-    runtime.shutdown_background();
-    result
-}
-
-/// 1 is kept for: kills cannot be captured. Whatever else stops the daemon was asked for wrongly
-/// or cannot be had.
-#[must_use]
-pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let cannot_capture = error.is::<ArmError>() || error.is::<Held>() || error.is::<Gone>();
-    ExitCode::from(if cannot_capture { 1 } else { 2 })
-}
-
-async fn run_until_stopped(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let mut stop = Stop::listen()?;
     // Before anything is hooked: a taken port leaves nothing half started.
-    let listener = http::bind(args.listen).await?;
+    let listener = http::bind(config.listen).await?;
     let began = Instant::now();
     let Started {
         pipeline,
@@ -105,19 +59,17 @@ async fn run_until_stopped(args: RunArgs) -> anyhow::Result<ExitCode> {
         _hooks,
         pins,
         readable,
-        access,
         mut watch,
     } = tokio::select! {
-        started = start::start(&args) => started?,
+        started = start::start(&config) => started?,
         // It may be waiting for another daemon.
-        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
-        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        _ = stop.wait() => return Ok(ExitCode::SUCCESS),
     };
     let shared = Arc::new(Shared::new(pipeline));
     let app = Arc::new(App {
         registry,
         api: Api::Kills(Arc::clone(&shared.lock().sinks().history)),
-        api_access: access,
+        api_access: config.api_access,
         probe: Box::new(SharedProbe {
             shared: Arc::clone(&shared),
             link: watch.as_ref().map(|watch| watch.link.clone()),
@@ -125,15 +77,14 @@ async fn run_until_stopped(args: RunArgs) -> anyhow::Result<ExitCode> {
     });
     tracing::info!(
         "capturing OOM kills, http://{}/metrics, armed in {} ms",
-        listener.local_addr().unwrap_or(args.listen),
+        listener.local_addr().unwrap_or(config.listen),
         began.elapsed().as_millis()
     );
     let end = tokio::select! {
         never = http::serve(listener, app) => match never {},
         error = read(&shared, &readable, watch.as_mut()) => Err(error),
         gone = look_after(pins, &shared) => Err(gone.into()),
-        _ = interrupt.recv() => Ok("SIGINT"),
-        _ = terminate.recv() => Ok("SIGTERM"),
+        signal = stop.wait() => Ok(signal),
     };
     // However it ends: what is known by now is told and kept.
     finish(&shared, &log).await;
@@ -147,12 +98,12 @@ async fn run_until_stopped(args: RunArgs) -> anyhow::Result<ExitCode> {
 /// Takes what is in the ring, keeps it, and has it told to all that wait for it, each for a bounded
 /// time. Connections may still be open: nobody is answered any more.
 async fn finish(shared: &Shared, log: &Output) {
-    shared.lock().refresh();
+    shared.drain(RINGFUL);
     // What is written by now need not be written by the next daemon.
     log.flush(FLUSH).await;
-    shared.lock().conclude();
+    shared.drain(RINGFUL);
+    let events = shared.lock().conclude(&Now::read());
     log.flush(FLUSH).await;
-    let events = shared.lock().take_events();
     if let Some(events) = events {
         events.finish(FLUSH).await;
     }
@@ -166,7 +117,8 @@ async fn read(
 ) -> anyhow::Error {
     let (mut written, mut logged) = {
         let pipeline = shared.lock();
-        (pipeline.written(), pipeline.logged())
+        let journal = pipeline.journal();
+        (journal.written(), journal.logged())
     };
     // What came before the ring was watched.
     let mut more = shared.read();
@@ -174,7 +126,7 @@ async fn read(
     loop {
         let (holding, due) = {
             let pipeline = shared.lock();
-            (pipeline.is_holding(), pipeline.next_tick())
+            (pipeline.is_holding(), pipeline.next_tick(&Now::read()))
         };
         // From when it began: pods that change all the time must not put it off.
         held_until = holding.then(|| held_until.unwrap_or_else(|| Instant::now() + HOLD));
@@ -197,11 +149,11 @@ async fn read(
                 held_until = None;
                 more = shared.read();
             }
-            () = changed(&mut written) => shared.lock().on_written(),
-            () = changed(&mut logged) => shared.lock().on_written(),
-            () = wait_until(due) => shared.lock().tick(Instant::now()),
+            () = changed(&mut written) => shared.lock().on_written(&Now::read()),
+            () = changed(&mut logged) => shared.lock().on_written(&Now::read()),
+            () = wait_until(due) => shared.lock().tick(&Now::read()),
             event = pods => match event {
-                Some(event) => shared.lock().on_pods(event),
+                Some(event) => shared.lock().on_pods(event, &Now::read()),
                 None => return anyhow::anyhow!("the watch of pods has ended"),
             },
         }
@@ -217,7 +169,7 @@ async fn look_after(pins: Option<Pins>, shared: &Shared) -> Gone {
     loop {
         // What waited is read soon after the start.
         sleep(often).await;
-        if !shared.lock().has_left() {
+        if !shared.lock().reader().has_left() {
             pins.forget_left();
         }
         if let Err(gone) = pins.check() {
@@ -267,27 +219,39 @@ impl Shared {
         lock(&self.pipeline)
     }
 
+    /// Takes what waits in the rings, in so many steps at most.
+    fn drain(&self, steps: usize) -> Drained {
+        let mut drained = Drained::default();
+        for _ in 0..steps {
+            drained = drained.then(self.lock().drain(&Now::read()));
+            if drained.ended {
+                break;
+            }
+        }
+        drained
+    }
+
     /// The reader was woken; true if it has to come again for the rest.
     fn read(&self) -> bool {
-        let mut pipeline = self.lock();
         // Counted first: a mark that comes meanwhile wakes the reader again.
-        let marks = pipeline.marks_submitted();
-        let drained = pipeline.drain(BATCH);
+        let marks = self.lock().reader().marks_submitted();
+        let drained = self.drain(BATCH);
         lock(&self.liveness).read(marks);
         !drained.ended
     }
 
     /// A request wants to see everything up to now.
     fn refresh(&self) {
-        let mut pipeline = self.lock();
-        let marks = pipeline.marks_submitted();
-        let drained = pipeline.refresh();
-        lock(&self.liveness).requested(marks, drained.waited());
+        let marks = self.lock().reader().marks_submitted();
+        let waited_since = Now::read();
+        let drained = self.drain(RINGFUL);
+        self.lock().reconcile(drained.all, &Now::read());
+        lock(&self.liveness).requested(marks, drained.waited(&waited_since));
         self.requested.notify_one();
     }
 
     fn stuck(&self) -> Option<String> {
-        let marks = self.lock().marks_submitted();
+        let marks = self.lock().reader().marks_submitted();
         lock(&self.liveness).judge(marks, Instant::now())
     }
 }
@@ -319,7 +283,7 @@ impl http::Probe for SharedProbe {
     }
 
     fn written(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        let unwritten = self.shared.lock().unwritten();
+        let unwritten = self.shared.lock().journal().unwritten(&Now::read());
         Box::pin(async move {
             if let Some((mut written, number)) = unwritten {
                 let written = written.wait_for(|written| *written >= number);
@@ -330,7 +294,7 @@ impl http::Probe for SharedProbe {
     }
 
     fn scraped(&self) {
-        self.shared.lock().scraped();
+        self.shared.lock().scraped(&Now::read());
     }
 
     fn status(&self) -> Status {

@@ -6,6 +6,7 @@ pub mod commands; // The command line: one subcommand each.
 pub mod oom_group; // The second daemon: keeps memory.oom.group as pods' annotations ask.
 pub mod daemon; // Wires the parts of `oom-probe run`: start, liveness, shutdown.
 pub mod pipeline; // One kill's way: read, attribute, keep, publish, release.
+pub mod service; // What both daemons need: runtime, diagnostics, signals, a bounded end.
 pub mod http; // The server and its routes.
 pub mod sinks; // Metrics, log, history, Kubernetes Events.
 pub mod journal; // What survives a restart.

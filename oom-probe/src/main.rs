@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use oom_probe::{
-    commands::{self, Command, doctor, kills, unpin},
-    daemon, oom_group,
-    sys::mount_bpffs,
+    commands::{self, Command, doctor, kills, mount_bpffs, oom_group, run, unpin},
+    service,
 };
 
 fn main() -> ExitCode {
@@ -14,15 +13,15 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     let result = match command {
-        Command::Run(args) => daemon::run(*args),
-        Command::Kills(args) => daemon::block_on(kills::run(args)),
+        Command::Run(args) => run::run(*args),
+        Command::Kills(args) => service::block_on(kills::run(args)),
         Command::Doctor(args) => doctor::run(&args),
         Command::OomGroup(args) => oom_group::run(args),
         Command::MountBpffs(args) => mount_bpffs::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Unpin(args) => unpin::run(&args),
     };
     result.unwrap_or_else(|error| {
-        eprint!("{}", daemon::failure(&error));
-        daemon::exit_code(&error)
+        eprint!("{}", service::failure(&error));
+        service::exit_code(&error)
     })
 }

@@ -30,28 +30,22 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Args;
 use jiff::Timestamp;
 use rustix::fs::{Access, access};
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    signal::unix::{SignalKind, signal},
     sync::watch,
 };
 
 use crate::{
-    cgroup::{
-        hierarchy::{CGROUP_ROOT, MemoryRoot},
-        kubepods::Kubepods,
-    },
-    commands::DaemonArgs,
-    daemon,
-    http::{self, Api, App, Status},
+    cgroup::{hierarchy::MemoryRoot, kubepods::Kubepods},
+    http::{self, Api, ApiAccess, App, Status},
     kube::{
         Link, PodEvent,
         client::{ConnectError, Mode, Source},
         watch::{Patience, Watch},
     },
+    service::Stop,
     sinks::kube_events::post::Poster,
     sys::allocator,
 };
@@ -61,58 +55,26 @@ use metrics::Metrics;
 /// How long Events that wait may take when the daemon ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// The flags of `oom-probe oom-group`.
-#[derive(Clone, Debug, Args)]
-pub struct OomGroupArgs {
-    /// Put back every value that was written on this node, and end
-    #[arg(long)]
-    pub put_back: bool,
-
-    /// Where /metrics, /healthz, /readyz and /api/v1/oom-group are served
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:9551",
-        env = "OOM_PROBE_LISTEN"
-    )]
+/// What `oom-probe oom-group` is to do.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the server listens.
     pub listen: SocketAddr,
-
-    /// What the daemons have in common.
-    #[command(flatten)]
-    pub daemon: DaemonArgs,
-
-    /// Whether pods are told by Kubernetes Events
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WHICH",
-        default_value_t,
-        env = "OOM_PROBE_EVENTS"
-    )]
+    /// Who is served /api/.
+    pub api_access: ApiAccess,
+    /// Name of this node.
+    pub node: String,
+    /// Whether pods are told by Kubernetes Events.
     pub events: Tell,
-
-    /// The root of this node's cgroup hierarchies, where they can be written to
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = CGROUP_ROOT,
-        env = "OOM_PROBE_CGROUP_ROOT"
-    )]
+    /// The root of this node's cgroup hierarchies, where they can be written to.
     pub cgroup_root: PathBuf,
-
-    /// The cgroup below which the kubelet makes those of pods, from the root above; once for each
-    /// [default: where this daemon's own pod is, else /kubepods*]
-    #[arg(
-        long,
-        value_name = "DIR",
-        value_delimiter = ',',
-        env = "OOM_PROBE_KUBEPODS_ROOT"
-    )]
+    /// The cgroups below which the kubelet makes those of pods; where none is named they are
+    /// looked for.
     pub kubepods_root: Vec<PathBuf>,
 }
 
 /// `--events`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tell {
     /// Each container that is set or put back, each annotation that is not followed
     #[default]
@@ -121,44 +83,47 @@ pub enum Tell {
     None,
 }
 
+/// Puts back every value that was written on this node.
+///
+/// # Errors
+/// One line that names the cause and the remedy.
+pub fn put_back(cgroup_root: &Path) -> anyhow::Result<ExitCode> {
+    writable(cgroup_root).and_then(|root| put_back::run(&root))
+}
+
 /// Runs until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// One line that names the cause and the remedy.
-pub fn run(args: OomGroupArgs) -> anyhow::Result<ExitCode> {
-    let diagnostics =
-        daemon::log_to_stderr(args.daemon.log_level).context("cannot write to standard error")?;
-    let result = if args.put_back {
-        writable(&args.cgroup_root).and_then(|root| put_back::run(&root))
-    } else {
-        daemon::block_on(run_until_stopped(args))
-    };
-    Ok(daemon::ended(&diagnostics, result))
-}
-
-async fn run_until_stopped(args: OomGroupArgs) -> anyhow::Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let listener = http::bind(args.listen).await?;
+pub async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let mut stop = Stop::listen()?;
+    let listener = http::bind(config.listen).await?;
     let source = Source::from_environment(Mode::On).map_err(no_cluster)?;
     allocator::keep_large_allocations_apart();
-    let root = writable(&args.cgroup_root)?;
+    let root = writable(&config.cgroup_root)?;
     let (metrics, registry) = Metrics::new();
-    let kubepods = Kubepods::of_node(&args.kubepods_root, &root);
+    let kubepods = Kubepods::of_node(&config.kubepods_root, &root);
     let keeper = Keeper::new(&root, kubepods, metrics.clone()).context(
         "cannot watch cgroups: fs.inotify.max_user_instances may be too low for this user",
     )?;
-    let node = args.daemon.node();
+    let node = config.node.clone();
     let client = source.client(&node).await?;
     let client = client.context("there is no cluster to take pods from")?;
     let mut watch = Watch::start(client.clone(), &node, Patience::default());
     let mut teller = Teller {
         node: node.clone(),
-        poster: (args.events == Tell::All)
+        poster: (config.events == Tell::All)
             .then(|| Poster::start(client, metrics.events_dropped.clone())),
     };
     let shared = Arc::new(Shared(Mutex::new(keeper)));
-    let app = app(&shared, registry, metrics, watch.link.clone(), &node, &args);
+    let app = app(
+        &shared,
+        registry,
+        metrics,
+        watch.link.clone(),
+        &node,
+        &config,
+    );
     let hierarchy = root.hierarchy;
     tracing::info!(
         "keeping memory.oom.group as annotated, cgroup {hierarchy}{}, http://{}/metrics",
@@ -167,13 +132,12 @@ async fn run_until_stopped(args: OomGroupArgs) -> anyhow::Result<ExitCode> {
         } else {
             ": there is nothing to set on this node, every OOM kill takes one process"
         },
-        listener.local_addr().unwrap_or(args.listen),
+        listener.local_addr().unwrap_or(config.listen),
     );
     let end = tokio::select! {
         never = http::serve(listener, Arc::new(app)) => match never {},
         error = keep(&shared, &mut watch, &mut teller) => Err(error),
-        _ = interrupt.recv() => Ok("SIGINT"),
-        _ = terminate.recv() => Ok("SIGTERM"),
+        signal = stop.wait() => Ok(signal),
     };
     // However it ends: what is known by now is told.
     teller.finish().await;
@@ -293,13 +257,13 @@ fn app(
     metrics: Metrics,
     link: watch::Receiver<Link>,
     node: &str,
-    args: &OomGroupArgs,
+    config: &Config,
 ) -> App {
     let (keeper, node) = (Arc::clone(shared), node.to_owned());
     App {
         registry,
         api: Api::OomGroup(Box::new(move || keeper.lock().to_json(&node))),
-        api_access: args.daemon.api_access(),
+        api_access: config.api_access,
         probe: Box::new(Probe {
             shared: Arc::clone(shared),
             metrics,

@@ -1,183 +1,332 @@
-//! The way of a kill through the modules: ring, decode, assemble, attribute, sinks.
+//! One kill's way: read, attribute, append to the journal, publish, release the ring.
 
-mod count;
-mod drain;
-mod keep;
-mod lines;
-mod recovery;
-mod release;
-mod restore;
+mod backlog;
+mod replay;
+mod snapshot;
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{
-    attribution::tracker::Cluster,
+    attribution::{change::Change, recovered::Recovered, tracker::Tracker},
     capture::{
-        accounting::{
-            checkpoint::Checkpoint,
-            counters::Ledger,
-            reconciler::{self, Baseline, Referee, distance, read_together},
-            signal_loss::SignalWitness,
-            tally::Books,
-        },
-        assemble::{Assembler, Killed, Machine},
-        enrich::Complete,
-        handover::{Takeover, resumed::Again},
-        ring::Records,
+        assemble::{Killed, Remembered},
+        handover::resumed::Position,
+        reader::{Batch, Captured, Reader},
     },
-    cgroup::hierarchy::MemoryRoot,
     journal::{
-        State,
-        entry::{Based, Counted, Node},
+        Journal,
+        entry::{Counted, Entry},
     },
     kube::PodEvent,
+    model::kill::Kill,
     sinks::{
         Sinks,
         kube_events::Events,
-        metrics::{NodeCounters, first_scrape::Deferral},
+        metrics::{NodeCounters, first_scrape::FirstScrape},
     },
+    sys::{allocator, clock::Now},
 };
-pub use drain::Drained;
-use lines::Lines;
-use oom_probe_common::ledger::Count;
-use recovery::Recovery;
-use release::Release;
-use tokio::sync::watch;
+use backlog::Backlog;
+use snapshot::KernelTotals;
 
-/// Records that the reader takes at a time: some milliseconds of work.
-pub const BATCH: usize = 256;
-/// Records that whoever wants to see everything takes at most: more kills than a ring of the
-/// default size holds.
-const RINGFUL: usize = 8192;
+/// Records that are taken at a time: what follows from so many is some 100 KiB of the journal.
+pub const STEP: usize = 128;
+/// Changes that are committed together, where many become known at once.
+const TOGETHER: usize = 64;
 
-/// Capture, attribution and sinks, in the order of a kill's way.
+/// What one kill passes, in its order.
 pub struct Pipeline {
-    records: Records,
-    ledger: Ledger,
-    takeover: Takeover,
-    books: Books,
-    witness: SignalWitness,
-    complete: Complete,
-    assembler: Assembler,
-    cluster: Cluster,
+    reader: Reader,
+    tracker: Tracker,
+    journal: Journal,
     sinks: Sinks,
-    referee: Referee,
-    baseline: Option<Baseline>,
-    proc_root: PathBuf,
-    dropped_marks: u64,
-    exiting: u64,
-    killed: Vec<Killed>,
-    /// Up to where its ring had been read when each of `killed` was told.
-    told_at: Vec<Place>,
+    backlog: Backlog,
+    first_scrape: FirstScrape,
+    recovered: Recovered,
+    totals: KernelTotals,
     captured: u64,
-    /// Boot time, ns, up to which all records were read.
-    read_until_ns: u64,
-    /// The release of the rings that waits for the journal.
-    releasing: Option<Release>,
-    state: Option<State>,
-    lines: Lines,
-    again: Again,
-    deferral: Deferral,
-    /// Kills that are counted and whose records are still in the rings.
-    in_ring: Vec<Counted>,
-    /// What the state says of counts and rings.
-    kept: Node,
-    marks_base: Based,
-    dropped_base: Based,
-    /// Where cgroups' own counters are, if they are needed: nothing is kept while no daemon runs.
-    counters: Option<MemoryRoot>,
-    recovery: Option<Recovery>,
-    boot: String,
-    node_name: String,
 }
 
-/// A ring, by the id of its map, and up to where it has been read.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    ring: u32,
-    read: u64,
-}
-
-/// What the pipeline is put together from.
-pub struct Parts {
-    /// The rings' records.
-    pub records: Records,
-    /// The kernel programs' counts.
-    pub ledger: Ledger,
-    /// Since when this daemon captures.
-    pub takeover: Takeover,
-    /// What earlier daemons have made of the records before those.
-    pub checkpoint: Checkpoint,
-    /// Watches over the hook on signals.
-    pub witness: SignalWitness,
-    /// What fills in what the hooks cannot tell.
-    pub complete: Complete,
-    /// What is the same for every kill.
-    pub machine: Machine,
-    /// Pods.
-    pub cluster: Cluster,
-    /// Where records go.
-    pub sinks: Sinks,
-    /// `/proc/vmstat` when the hooks were armed; absent where it could not be read.
-    pub baseline: Option<Baseline>,
-    /// The node's procfs.
-    pub proc_root: PathBuf,
-    /// Where cgroups' own counters are, if kills of a time without a daemon leave no other trace.
-    pub counters: Option<MemoryRoot>,
+/// What [`Pipeline::drain`] took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drained {
+    /// Whether the rings were empty then.
+    pub all: bool,
+    /// Whether there is nothing more to take at the moment: they were empty, or what comes next is
+    /// still being written.
+    pub ended: bool,
+    /// When the kernel made the first mark among it: boot time, ns.
+    pub first_mark_ns: Option<u64>,
 }
 
 impl Pipeline {
-    /// Puts the parts together.
+    /// Puts the parts together. `recovered` finds kills that no hook has seen.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        let Parts {
-            records,
-            ledger,
-            takeover,
-            checkpoint,
-            witness,
-            complete,
-            machine,
-            cluster,
-            sinks,
-            baseline,
-            proc_root,
-            counters,
-        } = parts;
+    pub fn new(reader: Reader, tracker: Tracker, sinks: Sinks, recovered: Recovered) -> Self {
         Self {
-            records,
-            ledger,
-            takeover,
-            witness,
-            complete,
-            boot: machine.boot.clone(),
-            node_name: machine.node.clone(),
-            assembler: Assembler::new(machine),
-            cluster,
-            referee: Referee::default(),
-            baseline,
-            proc_root,
-            dropped_marks: checkpoint.dropped_marks,
-            books: Books::new(checkpoint),
-            exiting: 0,
-            killed: Vec::new(),
-            told_at: Vec::new(),
-            captured: 0,
-            read_until_ns: 0,
-            releasing: None,
-            state: None,
-            lines: Lines::new(sinks.log.done()),
-            again: Again::default(),
-            deferral: Deferral::default(),
-            in_ring: Vec::new(),
-            kept: Node::default(),
-            marks_base: Based::default(),
-            dropped_base: Based::default(),
-            counters,
-            recovery: None,
+            reader,
+            tracker,
+            journal: Journal::new(sinks.log.done()),
             sinks,
+            backlog: Backlog::default(),
+            first_scrape: FirstScrape::default(),
+            recovered,
+            totals: KernelTotals::default(),
+            captured: 0,
         }
+    }
+
+    /// Takes at most [`STEP`] of the records that wait, with all that follows from them: in a storm
+    /// there is always one more, and others wait for this thread too. Those that nothing depends on
+    /// any more are released once the journal has them.
+    pub fn drain(&mut self, now: &Now) -> Drained {
+        let mut batch = self.reader.read(STEP, now);
+        for captured in std::mem::take(&mut batch.kills) {
+            self.on_kill(captured, now);
+        }
+        self.count_batch(&batch);
+        self.sinks.report(self.reader.under_way(), now);
+        self.commit(now);
+        self.release(now);
+        if batch.all {
+            self.recover(now);
+        }
+        Drained {
+            all: batch.all,
+            ended: batch.ended,
+            first_mark_ns: batch.first_mark_ns,
+        }
+    }
+
+    fn on_kill(&mut self, captured: Captured, now: &Now) {
+        let Captured {
+            kill,
+            opens_event,
+            position,
+            was_away,
+        } = captured;
+        self.captured += 1;
+        self.recovered.see(&kill);
+        let metrics = &self.sinks.metrics;
+        if !was_away {
+            metrics.observe_capture(age(&kill, now));
+            return self.count(Killed { kill, opens_event }, position, now);
+        }
+        metrics.drained_kills.inc();
+        let killed = Killed { kill, opens_event };
+        match self.first_scrape.defer(killed) {
+            Ok(kept) => self.journal.append_deferred(kept),
+            Err(killed) => self.count(*killed, position, now),
+        }
+    }
+
+    /// Counts a kill, and shows what is known of it.
+    fn count(&mut self, killed: Killed, position: Position, now: &Now) {
+        let Killed { kill, opens_event } = killed;
+        let (limit, role) = (kill.limit, kill.role);
+        let opened = opens_event.then_some(kill.time);
+        let process = Remembered::of(&kill);
+        let (scope, changes) = self.tracker.on_kill(kill, now);
+        let counted = Counted {
+            scope,
+            limit,
+            role,
+            opened,
+            process,
+            ring: position.ring,
+            read: position.read,
+        };
+        self.sinks.metrics.kill(&counted);
+        self.journal.append(&Entry::Kill(counted));
+        if self.journal.is_open() {
+            self.backlog.add(counted);
+        }
+        // There are a few at most.
+        for change in &changes {
+            self.publish(change, now);
+        }
+    }
+
+    /// What the records were, and the kills of which there is none.
+    fn count_batch(&mut self, batch: &Batch) {
+        let metrics = &self.sinks.metrics;
+        metrics.records_received.inc_by(batch.received);
+        metrics.records_rejected.inc_by(batch.rejected);
+        metrics.exiting_marks.inc_by(batch.exiting);
+        if let Some(unreadable) = &batch.unreadable {
+            let kills = unreadable.kills;
+            tracing::warn!(
+                "{kills} kills are counted without a record: {}",
+                unreadable.why
+            );
+            metrics.drained_kills.inc_by(unreadable.was_away);
+            self.count_unknown(kills);
+        }
+        if batch.dropped > 0 {
+            let kills = batch.dropped;
+            tracing::warn!("the ring was full: {kills} kills are counted without a record");
+            self.count_unknown(kills);
+        }
+    }
+
+    /// A mark without a record is still a kill, for all that is known.
+    fn count_unknown(&mut self, kills: u64) {
+        self.captured += kills;
+        self.sinks.metrics.unknown_kills(kills);
+        self.journal.append(&Entry::Dropped(kills));
+    }
+
+    /// Shows one change, and keeps it.
+    fn publish(&mut self, change: &Change, now: &Now) {
+        let published = self.sinks.publish(change, now);
+        self.journal.append_change(change, published);
+    }
+
+    /// The same where many become known at once. Not to be called while records are being taken:
+    /// what is written down says that all are dealt with that were read.
+    fn publish_all(&mut self, changes: &[Change], now: &Now) {
+        for together in changes.chunks(TOGETHER) {
+            for change in together {
+                self.publish(change, now);
+            }
+            self.write_down(now);
+        }
+    }
+
+    /// Counts what was missed, once the rings have been read: what is in them was not.
+    fn recover(&mut self, now: &Now) {
+        let Some(kills) = self.recovered.conclude(now.realtime) else {
+            return;
+        };
+        let position = self.reader.released_position();
+        for kill in kills {
+            let opens_event = true;
+            self.count(Killed { kill, opens_event }, position, now);
+        }
+        self.commit(now);
+        self.snapshot_soon(now);
+    }
+
+    /// Has written down what happened, and a snapshot where it is time for one. To be called before
+    /// the rings release what it came from.
+    fn commit(&mut self, now: &Now) {
+        self.write_down(now);
+        if self.journal.wants_snapshot(now) {
+            self.snapshot_soon(now);
+        }
+    }
+
+    /// As [`Pipeline::commit`] in the middle of something: a snapshot would have all of what the
+    /// journal has yet to tell.
+    fn write_down(&mut self, now: &Now) {
+        let windows = self.sinks.take_event_windows(now);
+        let node = self.node();
+        self.journal.commit(windows, node);
+        self.backlog.forget_released(self.reader.rings());
+    }
+
+    /// Lets the kernel write over what nothing depends on any more, as soon as the journal has what
+    /// followed from it.
+    fn release(&mut self, now: &Now) {
+        if self.reader.begin_release() {
+            self.backlog.begin_release(self.journal.handed(), now);
+        }
+        let kept = self.reader.kept();
+        let has_written = |number| self.journal.has_written(number);
+        if self.backlog.ends_release(has_written, kept, now) {
+            self.reader.release();
+        }
+    }
+
+    /// The journal has come further, or has failed to; or the log has.
+    pub fn on_written(&mut self, now: &Now) {
+        self.release(now);
+        if !self.backlog.is_releasing() {
+            self.reader.settle_later();
+            self.release(now);
+        }
+        self.commit(now);
+    }
+
+    /// Takes what the watch tells about pods.
+    pub fn on_pods(&mut self, event: PodEvent, now: &Now) {
+        let is_list = matches!(event, PodEvent::Synced { listed: true });
+        let changes = self.tracker.on_pods(event, now);
+        self.publish_all(&changes, now);
+        if is_list {
+            allocator::give_back();
+        }
+        self.commit(now);
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: &Now) {
+        let changes = self.tracker.tick(now);
+        self.publish_all(&changes, now);
+        self.sinks.tick(now);
+        let due = self.first_scrape.due(now.instant);
+        self.count_deferred(due, now);
+        self.commit(now);
+    }
+
+    /// When [`Pipeline::tick`] has something to do.
+    #[must_use]
+    pub fn next_tick(&self, now: &Now) -> Option<Instant> {
+        let ticks = [
+            self.tracker.next_tick(),
+            self.sinks.next_tick(),
+            self.first_scrape.next(),
+            self.journal.next_tick(now),
+        ];
+        ticks.into_iter().flatten().min()
+    }
+
+    /// The metrics have been scraped.
+    pub fn scraped(&mut self, now: &Now) {
+        if self.tracker.knows_pods() {
+            let waited = self.first_scrape.scraped();
+            self.count_deferred(waited, now);
+            self.commit(now);
+        }
+    }
+
+    /// Counts the kills that waited for a scrape.
+    fn count_deferred(&mut self, waited: Vec<Killed>, now: &Now) {
+        for (number, killed) in waited.into_iter().enumerate() {
+            let position = self.reader.released_position();
+            self.count(killed, position, now);
+            if (number + 1).is_multiple_of(TOGETHER) {
+                self.write_down(now);
+            }
+        }
+    }
+
+    /// Brings metrics up to date with what the kernel counts. `has_read_all` says that no kill
+    /// waits in the rings.
+    pub fn reconcile(&mut self, has_read_all: bool, now: &Now) {
+        let counts = self.reader.reconcile(has_read_all, now);
+        let KernelTotals { marks, dropped } = self.totals;
+        self.sinks.metrics.set_node_counters(NodeCounters {
+            kernel_marks: marks.with(counts.marks).total(),
+            records_dropped: dropped.with(counts.dropped).total(),
+            vmstat_oom_kills: counts.vmstat,
+            unaccounted_kills: counts.unaccounted,
+        });
+    }
+
+    /// Ends, once the rings have been drained. What waits for more to be known is left to the next
+    /// daemon where there is a journal to leave it in, else it is let go. Returns the Events that
+    /// wait to be posted.
+    pub fn conclude(&mut self, now: &Now) -> Option<Events> {
+        // Before the journal is written: it has how long a container waits for its next Event.
+        self.sinks.report(None, now);
+        if !self.keep_all(now, true) {
+            let changes = self.tracker.conclude(now);
+            self.publish_all(&changes, now);
+            self.sinks.report(None, now);
+        }
+        self.on_written(now);
+        self.sinks.events.take()
     }
 
     /// Where records go.
@@ -186,141 +335,49 @@ impl Pipeline {
         &self.sinks
     }
 
+    /// What reads the rings.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// What is kept.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
     /// Kills captured so far, dropped records included.
     #[must_use]
     pub fn kills(&self) -> u64 {
         self.captured
     }
 
-    /// How many marks the ring was given so far.
-    #[must_use]
-    pub fn marks_submitted(&self) -> u64 {
-        self.ledger.read().marks_submitted()
-    }
-
-    /// Whether rings of programs that were replaced are still to be read.
-    #[must_use]
-    pub fn has_left(&self) -> bool {
-        self.records.has_left()
-    }
-
     /// Whether [`Pipeline::drain`] has to be called again soon though no record comes.
     #[must_use]
     pub fn is_holding(&self) -> bool {
-        self.assembler.is_holding()
-            || (self.records.unsettled() > 0 && self.releasing.is_none())
-            || self.records.unread() > 0
-            || self.records.has_left()
-            || self.cluster.has_untold()
+        self.reader.is_holding() || self.sinks.has_unreported()
     }
+}
 
-    /// Lets parked kills go whose time is over.
-    pub fn tick(&mut self, now: Instant) {
-        let records = self.cluster.tick(now);
-        self.hand_out(&records);
-        let due = self.deferral.due(now);
-        self.count_deferred(due);
-        self.commit(now);
-    }
-
-    /// The metrics have been scraped.
-    pub fn scraped(&mut self) {
-        if self.cluster.knows_pods() {
-            let waited = self.deferral.scraped();
-            self.count_deferred(waited);
-            self.commit(Instant::now());
+impl Drained {
+    /// The same with what the next step took.
+    #[must_use]
+    pub fn then(self, next: Self) -> Self {
+        Self {
+            first_mark_ns: self.first_mark_ns.or(next.first_mark_ns),
+            ..next
         }
     }
 
-    /// Takes what the watch tells about pods.
-    pub fn on_pods(&mut self, event: PodEvent) {
-        let now = Instant::now();
-        let records = self.cluster.on_pods(event, now);
-        self.hand_out(&records);
-        self.commit(now);
-    }
-
-    /// Up to where the journal is written; none without a state.
+    /// How long the first mark had waited.
     #[must_use]
-    pub fn written(&self) -> Option<watch::Receiver<u64>> {
-        Some(self.state.as_ref()?.written().clone())
+    pub fn waited(&self, now: &Now) -> Option<Duration> {
+        let since = now.boottime_ns.saturating_sub(self.first_mark_ns?);
+        Some(Duration::from_nanos(since))
     }
+}
 
-    /// Up to where it is to be written for everything to survive this process, where it is about to
-    /// be: not on a disk that does not take it.
-    #[must_use]
-    pub fn unwritten(&self) -> Option<(watch::Receiver<u64>, u64)> {
-        self.state.as_ref()?.unwritten(Instant::now())
-    }
-
-    /// How many lines of the log are written: the journal is to be told. None without a state.
-    #[must_use]
-    pub fn logged(&self) -> Option<watch::Receiver<u64>> {
-        self.state.as_ref().map(|_| self.lines.done())
-    }
-
-    /// The journal has come further, or has failed to; or the log has.
-    pub fn on_written(&mut self) {
-        let now = Instant::now();
-        self.release_on(now);
-        self.commit(now);
-    }
-
-    /// Takes what is in the ring. What waits for more to be known is left to the next daemon where
-    /// there is a state to leave it in, else it is let go.
-    pub fn conclude(&mut self) {
-        self.refresh();
-        let now = Instant::now();
-        // Before the state is written: it has how long a container waits for its next Event.
-        self.cluster.tell(None, now);
-        if !self.keep_all(now, true) {
-            let records = self.cluster.conclude(now);
-            self.hand_out(&records);
-            self.cluster.tell(None, now);
-        }
-        self.release_on(now);
-    }
-
-    /// The Events that wait to be posted; there will be no more.
-    pub fn take_events(&mut self) -> Option<Events> {
-        self.cluster.take_events()
-    }
-
-    /// When [`Pipeline::tick`] has something to do.
-    #[must_use]
-    pub fn next_tick(&self) -> Option<Instant> {
-        let deferred = self.deferral.next();
-        let state = self.state.as_ref();
-        let state = state.and_then(|state| state.next_tick(Instant::now()));
-        [self.cluster.next_tick(), deferred, state]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// Takes what is in the ring and brings metrics up to date with what the kernel counts.
-    pub fn refresh(&mut self) -> Drained {
-        let drained = self.drain(RINGFUL);
-        self.complete.look_around(Instant::now());
-        let vmstat = || reconciler::vmstat_oom_kills(&self.proc_root);
-        let (ledger, vmstat) = read_together(&self.ledger, vmstat);
-        let counts = self.books.total(self.assembler.counts());
-        let metrics = &self.sinks.metrics;
-        let unaccounted = match (&self.baseline, vmstat) {
-            // While kills wait in the ring it says nothing.
-            (Some(_), Some(_)) if !drained.all => Some(self.referee.last()),
-            (Some(baseline), Some(vmstat)) => {
-                let distance = distance(baseline, vmstat, &counts, &ledger);
-                Some(self.referee.judge(distance, Instant::now()))
-            }
-            _ => None,
-        };
-        metrics.set_node_counters(NodeCounters {
-            kernel_marks: self.marks_base.with(ledger.get(Count::Marks)).total(),
-            records_dropped: self.dropped_base.with(ledger.dropped()).total(),
-            vmstat_oom_kills: vmstat,
-            unaccounted_kills: unaccounted,
-        });
-        drained
-    }
+fn age(kill: &Kill, now: &Now) -> Duration {
+    Duration::try_from(now.realtime.duration_since(kill.time)).unwrap_or_default()
 }

@@ -67,16 +67,22 @@ pub struct Attributor {
 pub enum Decision {
     /// It is attributed.
     Record(Box<Record>),
-    /// Its record comes later; this is what will be its scope. With the oldest parked kill where
-    /// there was no room for both.
-    Parked(Scope, Option<Box<Record>>),
+    /// Its record comes later.
+    Parked {
+        /// What will be its scope.
+        scope: Scope,
+        /// The kill.
+        kill: Box<Kill>,
+        /// The oldest that waited, where there was no room for both.
+        displaced: Option<Box<Record>>,
+    },
     /// It is another node's.
     OtherNode(Box<Kill>),
 }
 
 /// What a change of the pods led to.
 #[derive(Debug, Default)]
-pub struct Change {
+pub struct PodUpdate {
     /// The pod as it is now.
     pub applied: Option<Arc<Pod>>,
     /// Something about that pod is new.
@@ -113,17 +119,21 @@ impl Attributor {
         match answer(&self.index, self.config.kubernetes, kill, Attribution::Live) {
             Ok(record) => Decision::Record(Box::new(record)),
             Err(kill) => {
-                let displaced = self.parked.park(kill, now);
+                let displaced = self.parked.park(kill.clone(), now);
                 let displaced =
                     displaced.map(|kill| Box::new(conclude(&self.index, *kill, Attribution::Late)));
-                Decision::Parked(scope, displaced)
+                Decision::Parked {
+                    scope,
+                    kill,
+                    displaced,
+                }
             }
         }
     }
 
     /// Takes in what the watch tells.
-    pub fn on_pods(&mut self, event: PodEvent, now: Instant) -> Change {
-        let mut change = Change::default();
+    pub fn on_pods(&mut self, event: PodEvent, now: Instant) -> PodUpdate {
+        let mut change = PodUpdate::default();
         match event {
             PodEvent::ListStarts => self.index.begin_list(),
             PodEvent::Listed(object) | PodEvent::Applied(object) => {
@@ -239,12 +249,6 @@ impl Attributor {
     /// The kills that wait for their pod.
     pub fn parked(&self) -> impl Iterator<Item = &Kill> {
         self.parked.iter()
-    }
-
-    /// The pod of a record, deleted or not.
-    pub fn pod_of(&self, record: &Record) -> Option<Arc<Pod>> {
-        let uid = record.pod.as_ref()?.uid.as_ref()?;
-        self.index.by_uid(&uid.parse().ok()?)
     }
 
     /// Whether pods are fed in.

@@ -8,7 +8,6 @@
 
 mod judge;
 mod place;
-mod untold;
 
 use std::{
     collections::VecDeque,
@@ -29,7 +28,6 @@ use crate::{
 };
 pub use judge::{LOOKS, Signs};
 use judge::{STATUS_WITHIN, judge};
-pub use untold::Untold;
 
 /// Events under observation; beyond that the oldest is settled by its next look.
 const MAX_PENDING: usize = 1024;
@@ -75,7 +73,7 @@ pub struct Settled {
 
 impl Settled {
     /// One more process of the container was killed in the event.
-    fn add(&mut self, record: &Record) {
+    pub(crate) fn add(&mut self, record: &Record) {
         let Self { kill, kills, .. } = self;
         add(record, kill, kills);
     }
@@ -252,6 +250,11 @@ impl Outcomes {
 }
 
 impl Key {
+    /// Id of the OOM event.
+    pub(crate) fn event(&self) -> &str {
+        &self.event
+    }
+
     /// Absent for kills whose pod has no name.
     pub(crate) fn of(record: &Record) -> Option<Self> {
         let pod = record.pod.as_ref()?;

@@ -1,22 +1,20 @@
-//! What Kubernetes adds to a kill: its pod, the container's series, the outcome, the Event.
+//! Kills and pods of this node, held against each other: whose each kill is, and what became of
+//! the container.
 //!
-//! What a restart must not forget is noted, for the pipeline to keep.
-//!
-//! Everything here is fed by the one loop of the daemon, and time with it. Without a cluster the
-//! same way is gone: kills are then named by their cgroup paths alone.
+//! Fed by the daemon's one loop, and time with it. Without a cluster kills go the same way and are
+//! named by their cgroup paths alone.
 
 mod restore;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use jiff::Timestamp;
-
+use super::{
+    attributor::{Attributor, Decision, PodUpdate},
+    change::Change,
+    outcome::{Outcomes, Place, Settled, Signs},
+};
 use crate::{
-    attribution::{
-        attributor::{Attributor, Change, Decision},
-        outcome::{self, Outcomes, Place, Settled, Signs, Untold},
-    },
     cgroup::population::{Population, Populations},
     kube::{
         PodEvent,
@@ -26,265 +24,176 @@ use crate::{
     model::{
         cgroup_path::names as names_of,
         kill::{Kill, Record},
-        labels::{Outcome, Scope},
-        pod::PodUid,
+        labels::Scope,
     },
-    sinks::{kube_events::Events, metrics::containers::Containers},
-    sys::allocator,
+    sys::clock::Now,
 };
 
-/// How often series whose time is over are looked for.
-const EXPIRY: Duration = Duration::from_secs(60);
-
-/// Pods, series of containers, outcomes and Events.
-pub struct Cluster {
+/// Holds kills and pods against each other.
+pub struct Tracker {
     attributor: Attributor,
-    containers: Containers,
     outcomes: Outcomes,
-    untold: Untold,
-    events: Option<Events>,
     populations: Option<Populations>,
-    expired: Instant,
-    notes: Vec<Note>,
     /// The pods of this node have been listed.
     listed: bool,
 }
 
-/// What a restart must not forget, beside the records.
-#[derive(Clone, Debug)]
-pub enum Note {
-    /// A kill waits for its pod: the last of [`Cluster::parked`], or the one before that if there
-    /// are two such notes, and so on.
-    Parked,
-    /// It is known what became of a container.
-    Settled(outcome::Key, Outcome),
-    /// A pod is new, or has changed.
-    Pod(Arc<Pod>),
-    /// A pod is gone.
-    Gone(PodUid),
-}
-
-/// What became of a kill.
-pub struct Attributed {
-    /// Whose it is.
-    pub scope: Scope,
-    /// The records that are complete now: this kill's, unless it waits for its pod.
-    pub records: Vec<Record>,
-}
-
-impl Cluster {
-    /// Without any pod. `populations` is where the node's cgroups are, to see whether a container lives
-    /// on.
+impl Tracker {
+    /// Without any pod. `populations` is where the node's cgroups are, to see whether a container
+    /// lives on.
     #[must_use]
-    pub fn new(
-        attributor: Attributor,
-        containers: Containers,
-        events: Option<Events>,
-        populations: Option<Populations>,
-    ) -> Self {
+    pub fn new(attributor: Attributor, populations: Option<Populations>) -> Self {
         Self {
             attributor,
-            containers,
             outcomes: Outcomes::default(),
-            untold: Untold::default(),
-            events,
             populations,
-            expired: Instant::now(),
-            notes: Vec::new(),
             listed: false,
         }
     }
 
-    /// Takes a kill.
-    pub fn on_kill(&mut self, mut kill: Kill, now: Instant) -> Attributed {
+    /// Takes a kill; returns whose it is at least, and what is known by it.
+    pub fn on_kill(&mut self, mut kill: Kill, now: &Now) -> (Scope, Vec<Change>) {
         self.attributor.identify(&mut kill);
         self.confirm(&kill);
-        let (scope, records) = match self.attributor.on_kill(kill, now) {
-            Decision::Record(record) => (record.scope, vec![*record]),
-            Decision::Parked(scope, displaced) => {
-                self.notes.push(Note::Parked);
-                (scope, displaced.map(|record| *record).into_iter().collect())
+        let mut changes = Vec::new();
+        let scope = match self.attributor.on_kill(kill, now.instant) {
+            Decision::Record(record) => {
+                let scope = record.scope;
+                self.complete(*record, now, &mut changes);
+                scope
             }
-            Decision::OtherNode(_) => (Scope::OtherNode, Vec::new()),
+            Decision::Parked {
+                scope,
+                kill,
+                displaced,
+            } => {
+                changes.push(Change::Pending(kill));
+                if let Some(record) = displaced {
+                    self.complete(*record, now, &mut changes);
+                }
+                scope
+            }
+            Decision::OtherNode(_) => Scope::OtherNode,
         };
-        self.count(&records, now);
-        Attributed { scope, records }
+        (scope, changes)
     }
 
-    /// After a restart, before the pods are listed: a container in which something runs is there, and
-    /// so is its pod.
+    /// After a restart, before the pods are listed: a container in which something runs is there,
+    /// and so is its pod.
     fn confirm(&mut self, kill: &Kill) {
         let Some(uid) = self.attributor.unconfirmed(kill) else {
             return;
         };
-        let signs = look(
-            Place::of(kill),
-            self.attributor.index(),
-            self.populations.as_ref(),
-        );
+        let signs = self.look(Place::of(kill));
         if signs.population == Some(Population::Populated) {
             self.attributor.confirm(&uid);
         }
     }
 
-    /// Takes what the watch tells; returns the records that had waited for it.
-    pub fn on_pods(&mut self, event: PodEvent, now: Instant) -> Vec<Record> {
-        let listed = matches!(event, PodEvent::Synced { listed: true });
-        self.listed |= listed;
-        let Change {
+    /// Takes what the watch tells.
+    pub fn on_pods(&mut self, event: PodEvent, now: &Now) -> Vec<Change> {
+        self.listed |= matches!(event, PodEvent::Synced { listed: true });
+        let PodUpdate {
             applied,
-            changed,
+            changed: is_news,
             gone,
             records,
             refused,
-        } = self.attributor.on_pods(event, now);
+        } = self.attributor.on_pods(event, now.instant);
         if let Some(refused) = refused {
             tracing::warn!("a pod is left out: {refused}");
         }
+        let mut changes = Vec::new();
         if let Some(pod) = applied {
-            self.containers.apply(&pod, now);
-            if changed {
-                self.on_status(&pod, now);
-                self.notes.push(Note::Pod(pod));
+            let seen = Arc::clone(&pod);
+            changes.push(Change::PodSeen { pod: seen, is_news });
+            if is_news {
+                self.on_status(&pod, now, &mut changes);
             }
         }
         // Before the pods go: a kill of a pod's last moment counts on its series.
-        self.count(&records, now);
-        for pod in gone {
-            self.containers.remove(&pod, now);
-            self.notes.push(Note::Gone(pod.uid));
+        for record in records {
+            self.complete(record, now, &mut changes);
         }
-        if listed {
-            allocator::give_back();
-        }
-        records
+        changes.extend(gone.into_iter().map(Change::PodGone));
+        changes
     }
 
-    /// Does what is due; returns the records that waited long enough.
-    pub fn tick(&mut self, now: Instant) -> Vec<Record> {
-        let records = self.attributor.tick(now);
-        self.count(&records, now);
+    /// Does what is due.
+    pub fn tick(&mut self, now: &Now) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for record in self.attributor.tick(now.instant) {
+            self.complete(record, now, &mut changes);
+        }
         let (index, populations) = (self.attributor.index(), self.populations.as_ref());
-        let settled = self
-            .outcomes
-            .tick(now, |place| look(place, index, populations));
-        self.settle_all(settled, now);
-        if let Some(events) = &mut self.events {
-            events.tick(now);
-        }
-        if now.saturating_duration_since(self.expired) >= EXPIRY {
-            self.expired = now;
-            self.containers.tick(now);
-        }
-        records
+        let look = |place: Place<'_>| look(place, index, populations);
+        let settled = self.outcomes.tick(now.instant, look);
+        self.settled(settled, &mut changes);
+        changes
     }
 
-    /// When [`Cluster::tick`] has something to do. Series expire along with a scrape.
+    /// When [`Tracker::tick`] has something to do.
     #[must_use]
     pub fn next_tick(&self) -> Option<Instant> {
-        let events = self.events.as_ref().and_then(Events::next_tick);
-        [
-            self.attributor.next_tick(),
-            self.outcomes.next_tick(),
-            events,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let ticks = [self.attributor.next_tick(), self.outcomes.next_tick()];
+        ticks.into_iter().flatten().min()
     }
 
     /// Concludes what waits, since no more will come: kills for their pod, events for their
-    /// outcome. Returns the records of the kills.
-    pub fn conclude(&mut self, now: Instant) -> Vec<Record> {
-        let records = self.attributor.conclude();
-        self.count(&records, now);
-        let (index, populations) = (self.attributor.index(), self.populations.as_ref());
-        let settled = self
-            .outcomes
-            .conclude(now, |place| look(place, index, populations));
-        self.settle_all(settled, now);
-        records
-    }
-
-    /// Makes Kubernetes Events of the OOM events that are over; `under_way` is the id of the one that
-    /// may still take more.
-    pub fn tell(&mut self, under_way: Option<&str>, now: Instant) {
-        let over = self.untold.over(under_way);
-        let Some(events) = &mut self.events else {
-            return;
-        };
-        for settled in over {
-            let pod = self.attributor.index().lookup(&settled.kill.kill.identity);
-            events.on_settled(&settled, known(&pod), now, Timestamp::now());
+    /// outcome.
+    pub fn conclude(&mut self, now: &Now) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for record in self.attributor.conclude() {
+            self.complete(record, now, &mut changes);
         }
+        let (index, populations) = (self.attributor.index(), self.populations.as_ref());
+        let look = |place: Place<'_>| look(place, index, populations);
+        let settled = self.outcomes.conclude(now.instant, look);
+        self.settled(settled, &mut changes);
+        changes
     }
 
-    /// Whether [`Cluster::tell`] has something to do.
-    #[must_use]
-    pub fn has_untold(&self) -> bool {
-        !self.untold.is_empty()
-    }
-
-    /// Whether every pod that will have series has them, as far as can be known.
+    /// Whether every pod that will have series is known, as far as can be told.
     #[must_use]
     pub fn knows_pods(&self) -> bool {
         self.listed || !self.attributor.has_kubernetes()
     }
 
-    /// What there is to be kept since the last time.
-    pub fn take_notes(&mut self) -> Vec<Note> {
-        std::mem::take(&mut self.notes)
-    }
-
-    /// The Events that wait to be posted; there will be no more.
-    pub fn take_events(&mut self) -> Option<Events> {
-        self.events.take()
-    }
-
-    fn count(&mut self, records: &[Record], now: Instant) {
-        for record in records {
-            self.containers.on_kill(record, now);
-            self.untold.on_kill(record);
-            if let Some(settled) = self.outcomes.on_kill(record, now, Timestamp::now()) {
-                self.settle(settled, now);
-            }
-        }
-    }
-
-    /// For outcomes that another look brought: those that a kill's record tells by itself need not
-    /// be kept beside it.
-    fn note_settled(&mut self, settled: &Settled) {
-        if let Some(key) = outcome::Key::of(&settled.kill) {
-            self.notes.push(Note::Settled(key, settled.outcome));
-        }
+    fn complete(&mut self, record: Record, now: &Now, changes: &mut Vec<Change>) {
+        let settled = self.outcomes.on_kill(&record, now.instant, now.realtime);
+        changes.push(Change::Complete(Box::new(record)));
+        changes.extend(settled.map(|settled| self.settle(settled, true)));
     }
 
     /// A status may tell how a container ended.
-    fn on_status(&mut self, pod: &Pod, now: Instant) {
+    fn on_status(&mut self, pod: &Pod, now: &Now, changes: &mut Vec<Change>) {
         let uid = pod.uid.to_string();
         let (index, populations) = (self.attributor.index(), self.populations.as_ref());
         let look = |place: Place<'_>| look(place, index, populations);
-        let settled = self.outcomes.on_status(&uid, now, look);
-        self.settle_all(settled, now);
+        let settled = self.outcomes.on_status(&uid, now.instant, look);
+        self.settled(settled, changes);
     }
 
-    fn settle_all(&mut self, settled: Vec<Settled>, now: Instant) {
-        for settled in settled {
-            self.note_settled(&settled);
-            self.settle(settled, now);
+    fn settled(&self, settled: Vec<Settled>, changes: &mut Vec<Change>) {
+        let settled = settled.into_iter();
+        changes.extend(settled.map(|settled| self.settle(settled, false)));
+    }
+
+    fn settle(&self, settled: Settled, by_record: bool) -> Change {
+        let found = self.attributor.index().lookup(&settled.kill.kill.identity);
+        let pod = match found {
+            Found::Container(pod, _) | Found::Sandbox(pod) | Found::Unlisted(pod) => Some(pod.pod),
+            Found::Nothing => None,
+        };
+        Change::Settled {
+            settled,
+            pod,
+            by_record,
         }
     }
 
-    fn settle(&mut self, settled: Settled, now: Instant) {
-        self.containers.on_settled(&settled, now);
-        self.untold.add(settled);
-    }
-}
-
-fn known(found: &Found) -> Option<&Pod> {
-    match found {
-        Found::Container(pod, _) | Found::Sandbox(pod) | Found::Unlisted(pod) => Some(&pod.pod),
-        Found::Nothing => None,
+    fn look(&self, place: Place<'_>) -> Signs {
+        look(place, self.attributor.index(), self.populations.as_ref())
     }
 }
 

@@ -2,7 +2,7 @@
 
 pub mod resumed;
 
-use rustix::time::{ClockId, clock_gettime};
+use crate::sys::clock::boottime_ns;
 
 /// The moment at which a daemon takes capture over, and what it found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +43,4 @@ impl Takeover {
     pub fn is_drained(self, kill_ns: u64) -> bool {
         kill_ns < self.at_ns
     }
-}
-
-/// Nanoseconds of `CLOCK_BOOTTIME`.
-#[must_use]
-pub fn boottime_ns() -> u64 {
-    let time = clock_gettime(ClockId::Boottime);
-    // It begins at 0 and 64 bits last for centuries.
-    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }

@@ -34,8 +34,9 @@ use super::{
 use crate::capture::{
     accounting::{checkpoint::Checkpoint, counters::Ledger, reconciler::Baseline},
     environment::Facts,
-    handover::{Capture, Takeover, boottime_ns},
+    handover::{Capture, Takeover},
 };
+use crate::sys::clock::boottime_ns;
 use arming::Arming;
 use identity::Identity;
 use kernel_btf::KernelBtf;

@@ -1,5 +1,6 @@
 //! The kernel side of a kill: hooks, ring, records, and the kills made of them.
 
+pub mod reader;
 pub mod load;
 pub mod pin;
 pub mod handover;

@@ -10,9 +10,9 @@ use std::{collections::HashMap, fs, os::unix::ffi::OsStringExt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    capture::handover::boottime_ns,
     cgroup::{files, hierarchy::MemoryRoot, ids::id_of, path::Identity},
     model::{cgroup_path::CgroupPath, container::ContainerId, kill::Kill, labels::Role},
+    sys::clock::boottime_ns,
 };
 
 /// Cgroups that are looked at: more than a node has.

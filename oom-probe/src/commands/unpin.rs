@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     capture::pin::{OpenError, PIN_DIR, PinDir},
-    daemon,
     journal::STATE_DIR,
+    service,
 };
 
 /// The flags of `oom-probe unpin`.
@@ -77,7 +77,7 @@ pub fn run(args: &UnpinArgs) -> anyhow::Result<ExitCode> {
         _ => {}
     }
     if *stay {
-        daemon::block_on(stopped())?;
+        service::block_on(stopped())?;
     }
     Ok(ExitCode::SUCCESS)
 }

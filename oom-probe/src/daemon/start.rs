@@ -1,18 +1,18 @@
 //! From the flags to a pipeline that captures.
 
 use std::fs;
-use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use prometheus_client::{metrics::counter::Counter, registry::Registry};
-use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use prometheus_client::registry::Registry;
 
+use super::config::Config;
 use crate::{
     attribution::{
         attributor::{self, Attributor},
-        tracker::Cluster,
+        recovered::Recovered,
+        tracker::Tracker,
     },
     capture::{
         accounting::{reconciler, signal_loss::SignalWitness},
@@ -23,6 +23,7 @@ use crate::{
         load::{self, Armed, Hooks},
         pin::{OpenError, PinDir, Pins},
         plan::{Plan, plan},
+        reader::{Reader, Sources},
         ring::Readable,
     },
     cgroup::{
@@ -32,22 +33,20 @@ use crate::{
         node::NodeCgroups,
         population::Populations,
     },
-    commands::RunArgs,
-    http::ApiAccess,
-    journal::State,
+    journal::store::Store,
     kube::{
         client,
         watch::{Patience, Watch},
     },
-    pipeline::{Parts, Pipeline},
+    pipeline::Pipeline,
     sinks::{
         Sinks,
         history::History,
         kube_events::Events,
-        log::{Format, Log, output::Output},
+        log::{Log, output::Output},
         metrics::{HookInfo, Metrics, containers::Containers},
     },
-    sys::{allocator, oom_score_adj, privileges},
+    sys::{allocator, clock::Now, oom_score_adj, privileges},
 };
 
 /// How long to wait for another daemon to let go of the pins.
@@ -67,65 +66,44 @@ pub(super) struct Started {
     /// What stays when it is not.
     pub(super) pins: Option<Pins>,
     pub(super) readable: Readable,
-    pub(super) access: ApiAccess,
     /// The pods of this node; none without a cluster.
     pub(super) watch: Option<Watch>,
 }
 
-/// Diagnostics go to standard error, one line each, and never wait for who reads it.
-///
-/// # Errors
-/// When there is no descriptor or no thread to be had.
-pub(crate) fn log_to_stderr(level: tracing::Level) -> io::Result<Output> {
-    let output = Output::stderr(Counter::default())?;
-    let writer = output.clone();
-    let lines = tracing_subscriber::fmt::layer()
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(move || writer.clone());
-    // Libraries tell each failed request at once and again; this crate tells each trouble once.
-    let own = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
-    tracing_subscriber::registry()
-        .with(lines.with_filter(own))
-        .init();
-    Ok(output)
-}
-
 /// Looks at the node, arms the best hooks and puts the pipeline together.
-pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
+pub(super) async fn start(config: &Config) -> anyhow::Result<Started> {
     // These lines and their times are what `cargo xtask bench` splits the start by.
     tracing::debug!("start: flags read");
-    let cluster_source = client::Source::from_environment(args.kubernetes)?;
+    let cluster_source = client::Source::from_environment(config.kubernetes)?;
     allocator::keep_large_allocations_apart();
     match oom_score_adj::lower() {
         Ok(value) => tracing::debug!("oom_score_adj: {value}"),
         Err(error) => tracing::warn!("the OOM killer may take this daemon early: {error}"),
     }
-    args.node.refuse_wrong_cgroup_root()?;
-    let facts = Facts::gather(&args.node.sources());
+    let facts = Facts::gather(&config.sources);
     tracing::debug!("start: node looked at");
     if let Err(error) = &facts.cgroup {
         tracing::warn!("whether a container lives on is told by its pod's status alone: {error}");
     }
     if let Err(error) = &facts.btf
-        && args.node.btf != Path::new(KERNEL_BTF)
+        && config.sources.btf != Path::new(KERNEL_BTF)
     {
         // The kernel's own may be broken, and there is a rung for that; a file that was named is
         // meant.
         anyhow::bail!("--btf: {error}; name the running kernel's BTF, or leave the flag out");
     }
     let plan = plan(&facts);
-    let boot = boot_id(args)?;
-    let cgroups = node_cgroups(args, facts.cgroup.as_ref().ok());
-    let machine = machine(args, &boot, cgroups.clone());
-    let vmstat = || reconciler::vmstat_oom_kills(&args.node.proc_root);
+    let boot = boot_id(config)?;
+    let cgroups = node_cgroups(config, facts.cgroup.as_ref().ok());
+    let machine = machine(config, &boot, cgroups.clone());
+    let vmstat = || reconciler::vmstat_oom_kills(&config.sources.proc_root);
     // What cannot capture has nothing to pin: arming says why.
     let pins = match plan.refusal() {
-        None => pins(args).await?,
+        None => pins(config).await?,
         Some(_) => None,
     };
     let options = load::Options {
-        ring: args.ring_size,
+        ring: config.ring_size,
         ..load::Options::default()
     };
     let Armed {
@@ -164,8 +142,8 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
 
     let (metrics, mut registry) = Metrics::new();
     let containers = Containers::new(
-        args.series_ttl,
-        args.max_containers,
+        config.series_ttl,
+        config.max_containers,
         metrics.series_refused.clone(),
     );
     registry.register_collector(Box::new(containers.clone()));
@@ -177,11 +155,11 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         .clone()
         .map(|client| Watch::start(client, &node, Patience::default()));
     let dropped = metrics.events_dropped.clone();
-    let events = client.map(|client| Events::start(client, &node, args.events, dropped));
+    let events = client.map(|client| Events::start(client, &node, config.events, dropped));
     let memory = facts.cgroup.as_ref().ok().cloned();
     let counters = memory
         .clone()
-        .filter(|_| pins.is_none() && args.state_dir().is_some());
+        .filter(|_| pins.is_none() && config.state_dir.as_deref().is_some());
     metrics.set_hook(&HookInfo {
         hook: mark.hook.as_str().into(),
         context: context.into(),
@@ -194,37 +172,32 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
     });
     metrics.set_armed(true);
     metrics.set_pinned(pins.is_some());
-    let format = args
-        .output
-        .unwrap_or_else(|| Format::default_for(&io::stdout()));
     let log = Output::stdout(metrics.log_lines_dropped.clone())
         .context("cannot write to standard output")?;
     let sinks = Sinks {
         metrics,
-        history: History::new(args.history).into(),
-        log: Log::new(format, log.clone()),
+        containers,
+        history: History::new(config.history).into(),
+        log: Log::new(config.output, log.clone()),
+        events,
+        expired: Instant::now(),
     };
-    let readable = Readable::new(records.live()).context("cannot watch the ring")?;
-    let mut pipeline = Pipeline::new(Parts {
-        records,
-        ledger,
-        takeover,
-        witness: SignalWitness::new(signal, &checkpoint),
+    let recovered = Recovered::new(counters, machine.node.clone(), machine.boot.clone());
+    let reader = Reader::new(Sources {
+        rings: records,
+        counters: ledger,
+        handover: takeover,
+        signal_loss: SignalWitness::new(signal, &checkpoint),
         checkpoint,
-        complete: Complete::new(mark.hook, facts.cgroup.ok(), &args.node.proc_root),
+        enrich: Complete::new(mark.hook, facts.cgroup.ok(), &config.sources.proc_root),
         machine,
-        cluster: Cluster::new(
-            attributor,
-            containers,
-            events,
-            memory.map(Populations::detect),
-        ),
-        sinks,
         baseline,
-        proc_root: args.node.proc_root.clone(),
-        counters,
+        proc_root: config.sources.proc_root.clone(),
     });
-    restore(&mut pipeline, args.state_dir(), &boot).await;
+    let readable = reader.readable().context("cannot watch the ring")?;
+    let tracker = Tracker::new(attributor, memory.map(Populations::detect));
+    let mut pipeline = Pipeline::new(reader, tracker, sinks, recovered);
+    restore(&mut pipeline, config.state_dir.as_deref(), &boot).await;
     allocator::give_back();
     Ok(Started {
         pipeline,
@@ -234,7 +207,6 @@ pub(super) async fn start(args: &RunArgs) -> anyhow::Result<Started> {
         pins,
         readable,
         watch,
-        access: args.daemon.api_access(),
     })
 }
 
@@ -249,14 +221,14 @@ fn without_context(context: &'static str, plan: &Plan) -> &'static str {
 
 /// The directory of pins; none where nothing is to be pinned or can be. Waits a while where another
 /// daemon has it: the one before this may be on its way out.
-async fn pins(args: &RunArgs) -> anyhow::Result<Option<PinDir>> {
-    if args.no_pin {
+async fn pins(config: &Config) -> anyhow::Result<Option<PinDir>> {
+    let Some(path) = &config.pin_dir else {
         return Ok(None);
-    }
+    };
     let deadline = Instant::now() + HELD_PATIENCE;
     let mut told = false;
     loop {
-        match PinDir::open(&args.pin_dir) {
+        match PinDir::open(path) {
             Ok(dir) => return Ok(Some(dir)),
             Err(OpenError::Held(held)) if Instant::now() < deadline => {
                 if !std::mem::replace(&mut told, true) {
@@ -274,25 +246,25 @@ async fn pins(args: &RunArgs) -> anyhow::Result<Option<PinDir>> {
     }
 }
 
-fn boot_id(args: &RunArgs) -> anyhow::Result<String> {
-    let boot = read(&args.node.proc_root.join("sys/kernel/random/boot_id"))?;
+fn boot_id(config: &Config) -> anyhow::Result<String> {
+    let boot = read(&config.sources.proc_root.join("sys/kernel/random/boot_id"))?;
     Ok(boot.trim().to_owned())
 }
 
-fn node_cgroups(args: &RunArgs, root: Option<&MemoryRoot>) -> NodeCgroups {
+fn node_cgroups(config: &Config, root: Option<&MemoryRoot>) -> NodeCgroups {
     let Some(root) = root else {
         return NodeCgroups::default();
     };
-    let kubepods = Kubepods::of_node(&args.node.kubepods_root, root);
+    let kubepods = Kubepods::of_node(&config.kubepods_root, root);
     NodeCgroups {
-        root: node_root(args, root),
+        root: node_root(config, root),
         kubepods,
     }
 }
 
-fn machine(args: &RunArgs, boot: &str, cgroups: NodeCgroups) -> Machine {
+fn machine(config: &Config, boot: &str, cgroups: NodeCgroups) -> Machine {
     Machine {
-        node: args.daemon.node(),
+        node: config.node.clone(),
         boot: boot.chars().take(BOOT_PREFIX).collect(),
         page_size: rustix::param::page_size() as u64,
         clock_ns: 0,
@@ -304,30 +276,24 @@ fn machine(args: &RunArgs, boot: &str, cgroups: NodeCgroups) -> Machine {
 /// to capture.
 async fn restore(pipeline: &mut Pipeline, directory: Option<&Path>, boot: &str) {
     let Some(directory) = directory else {
-        return pipeline.begin_without_state();
+        return pipeline.begin_without_state(&Now::read());
     };
-    match State::open(directory, boot, Instant::now()).await {
-        Ok((state, found)) => pipeline.restore(state, found, boot),
+    match Store::open(directory, boot, Instant::now()).await {
+        Ok((store, found)) => pipeline.restore(store, found, boot, &Now::read()),
         Err(error) => {
             tracing::warn!(
                 "nothing is kept over a restart: {error}; name a directory by --state-dir"
             );
-            pipeline.begin_without_state();
+            pipeline.begin_without_state(&Now::read());
         }
     }
-}
-
-/// What the kernel calls this host.
-pub(crate) fn host_name() -> String {
-    let uname = rustix::system::uname();
-    uname.nodename().to_string_lossy().into_owned()
 }
 
 /// The inode number of the root of every cgroup hierarchy (fs/kernfs/mount.c).
 const HIERARCHY_ROOT: u64 = 1;
 
 /// The id of the node's own cgroup root, where the node is itself a container (kind, k3d).
-fn node_root(args: &RunArgs, root: &MemoryRoot) -> Option<u64> {
+fn node_root(config: &Config, root: &MemoryRoot) -> Option<u64> {
     let id = ids::id_of(&root.path).ok()?;
     if id == HIERARCHY_ROOT {
         return None;
@@ -335,7 +301,7 @@ fn node_root(args: &RunArgs, root: &MemoryRoot) -> Option<u64> {
     // In a cgroup namespace of its own a container sees itself as the root: no node is that small.
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let is_own = own.lines().any(|line| line.ends_with(":/"));
-    if is_own && args.node.cgroup_root() == Path::new(CGROUP_ROOT) {
+    if is_own && config.sources.cgroup_root == Path::new(CGROUP_ROOT) {
         tracing::warn!(
             "only this container's own cgroup is visible: mount the node's and name it by \
              --cgroup-root, to tell nodes on one kernel apart and containers that live on"

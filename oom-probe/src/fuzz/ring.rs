@@ -80,7 +80,7 @@ pub(super) fn run(mut input: &[u8]) {
                 told(&record);
                 containers.on_kill(&record, now);
             }
-            Decision::Parked(..) => panic!("without a cluster there is nothing to wait for"),
+            Decision::Parked { .. } => panic!("without a cluster there is nothing to wait for"),
             Decision::OtherNode(_) => panic!("there is no other node without a root"),
         }
     }

@@ -14,21 +14,23 @@ use serde_json::value::RawValue;
 
 use super::{
     frame::{End, Frames},
+    series::{StoredContainer, StoredWorkload},
     whole::{Hidden, Whole},
+    window::StoredWindow,
 };
 use crate::{
     attribution::outcome,
-    capture::{assemble::Remembered, ring::RingState},
+    capture::{
+        assemble::{Killed, Remembered},
+        handover::resumed::Position,
+        ring::RingState,
+    },
     cgroup::oom_counters::Readings,
     kube::pod::Pod,
     model::{
         kill::{Kill, Record},
         labels::{Attribution, Limit, Outcome, Role, Scope},
         pod::PodUid,
-    },
-    sinks::{
-        kube_events::state::StoredWindow,
-        metrics::containers::state::{StoredContainer, StoredWorkload},
     },
 };
 
@@ -143,6 +145,17 @@ pub struct StoredKilled {
     pub opens_event: bool,
 }
 
+impl StoredKilled {
+    /// A kill as the assembler tells it.
+    #[must_use]
+    pub fn of(killed: &Killed) -> Self {
+        Self {
+            kill: Whole(killed.kill.clone()),
+            opens_event: killed.opens_event,
+        }
+    }
+}
+
 /// What became of a container in an OOM event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settled {
@@ -185,6 +198,15 @@ pub struct Node {
     pub marks: Based,
     /// `oom_probe_records_dropped_total`, and how much of it the ledger has.
     pub dropped: Based,
+}
+
+impl Counted {
+    /// Where its ring had been read when it was told.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let Self { ring, read, .. } = *self;
+        Position { ring, read }
+    }
 }
 
 impl Node {

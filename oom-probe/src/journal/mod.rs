@@ -8,246 +8,227 @@
 //! node writes nothing.
 //!
 //! At the start entries are replayed through the same modules that made them: see
-//! `pipeline/restore.rs`. Writing is a thread's own business (`writer.rs`), so that no disk holds up
-//! anything: whatever is handed over has a number, and [`State::written`] says which are written.
+//! `pipeline/replay.rs`. Writing is a thread's own business (`writer.rs`), so that no disk holds up
+//! anything: whatever is handed over has a number, and [`Journal::written`] says which are written.
 
-pub mod entry;
-pub mod files;
-pub mod frame;
-#[cfg(test)]
-mod tests;
-pub mod whole;
+pub mod store;
 pub mod writer;
+pub mod files;
+pub mod entry;
+pub mod series;
+pub mod window;
+pub mod whole;
+pub mod frame;
+mod unlogged;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
-use entry::Entry;
-use files::{Files, Found, Snapshot};
+use bytes::Bytes;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
-use writer::{Disk, Health, Writer};
+
+use crate::{
+    attribution::{change::Change, outcome::Key},
+    capture::assemble::Killed,
+    model::kill::Record,
+    sys::clock::Now,
+};
+use entry::{Entry, Node, Settled, StoredKilled, StoredRecord};
+use files::Snapshot;
+use store::Store;
+use unlogged::Lines;
+use whole::{Hidden, Whole};
+use window::StoredWindow;
 
 /// The default of `--state-dir`.
 pub const STATE_DIR: &str = "/var/lib/oom-probe";
-/// A journal shorter than this is not worth a snapshot.
-const SNAPSHOT_FROM: u64 = 256 << 10;
-/// Snapshots are at least this far apart.
-const SNAPSHOT_EVERY: Duration = Duration::from_secs(1);
-/// When a state that could not be written is tried again.
-const RETRY: Duration = Duration::from_secs(10);
-/// How long an old daemon on its way out may keep the directory.
-const LOCKED: Duration = Duration::from_secs(2);
-/// How long the first snapshot and the last may take.
-const EXIT: Duration = Duration::from_secs(2);
-/// A frame that is as long as this takes no more entries: far more than what is read at once makes,
-/// and far less than what can be read again.
-const FULL_FRAME: usize = frame::MAX_FRAME / 4;
 
-/// The state of this daemon, as far as its one loop is concerned.
-pub struct State {
-    directory: PathBuf,
-    writer: Writer,
-    written: watch::Receiver<u64>,
-    /// Entries of the frame that is not full yet.
-    batch: Vec<u8>,
-    /// Those that are.
-    frames: Vec<u8>,
-    /// Number of what was handed to the writer last.
-    handed: u64,
-    /// Bytes in the journal since the last snapshot.
-    journal_len: u64,
-    snapshot: u64,
-    snapshot_at: Instant,
-    told: Health,
+/// What becomes of a record when it is shown.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The record as JSON.
+    pub json: Bytes,
+    /// Its line waits to be written.
+    pub has_line: bool,
 }
 
-impl State {
-    /// Takes a directory and reads what is in it. Waits a moment for a daemon that is about to end.
-    ///
-    /// # Errors
-    /// The directory cannot be had; one line that names it.
-    pub async fn open(
-        directory: &Path,
-        boot: &str,
-        now: Instant,
-    ) -> Result<(Self, Found), io::Error> {
-        let named = |error: io::Error| {
-            let line = format!("{}: {error}", directory.display());
-            io::Error::new(error.kind(), line)
-        };
-        let mut files = loop {
-            match Files::open(directory, boot) {
-                Err(error)
-                    if error.kind() == io::ErrorKind::WouldBlock && now.elapsed() < LOCKED =>
-                {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                other => break other.map_err(named)?,
-            }
-        };
-        let found = files.read();
-        let state = Self::start(directory, files, now).map_err(named)?;
-        Ok((state, found))
-    }
+/// Keeps what happens for the next daemon. Without a directory nothing is kept.
+pub struct Journal {
+    store: Option<Store>,
+    unlogged: Lines,
+    /// What the files say of counts and rings.
+    node: Node,
+}
 
-    fn start(directory: &Path, disk: impl Disk, now: Instant) -> io::Result<Self> {
-        let writer = Writer::start(disk)?;
-        Ok(Self {
-            directory: directory.to_owned(),
-            written: writer.written(),
-            writer,
-            batch: Vec::new(),
-            frames: Vec::new(),
-            handed: 0,
-            journal_len: 0,
-            snapshot: 0,
-            snapshot_at: now,
-            told: Health::Good,
-        })
-    }
-
-    /// Adds an entry to what the next [`State::commit`] writes.
-    pub fn add(&mut self, entry: &Entry<'_>) {
-        self.batch
-            .push(if self.batch.is_empty() { b'[' } else { b',' });
-        let length = self.batch.len();
-        if let Err(error) = serde_json::to_writer(&mut self.batch, entry) {
-            self.batch.truncate(length - 1);
-            tracing::error!("an entry of the state cannot be written as JSON: {error}");
-        }
-        if self.batch.len() >= FULL_FRAME {
-            self.end_frame();
-        }
-    }
-
-    /// Whether entries wait for [`State::commit`].
+impl Journal {
+    /// Keeps nothing yet. `logged` counts the lines of the log that are written.
     #[must_use]
-    pub fn is_pending(&self) -> bool {
-        !self.batch.is_empty() || !self.frames.is_empty()
-    }
-
-    /// Has the entries written that were added: as one frame, so that all of them are there or none.
-    /// What cannot be one frame is several.
-    pub fn commit(&mut self) {
-        self.end_frame();
-        if !self.frames.is_empty() {
-            let frames = std::mem::take(&mut self.frames);
-            self.journal_len += frames.len() as u64;
-            self.handed = self.writer.append(frames);
+    pub fn new(logged: watch::Receiver<u64>) -> Self {
+        Self {
+            store: None,
+            unlogged: Lines::new(logged),
+            node: Node::default(),
         }
     }
 
-    fn end_frame(&mut self) {
-        if !self.batch.is_empty() {
-            self.batch.push(b']');
-            frame::push(&mut self.frames, &self.batch);
-            self.batch.clear();
+    /// Keeps it there from now on.
+    pub fn open(&mut self, store: Store) {
+        self.store = Some(store);
+    }
+
+    /// Whether anything is kept.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Takes something that happened, for the next [`Journal::commit`].
+    pub fn append(&mut self, entry: &Entry<'_>) {
+        if let Some(store) = &mut self.store {
+            store.add(entry);
         }
+    }
+
+    /// Takes a kill that waits for a scrape.
+    pub fn append_deferred(&mut self, killed: &Killed) {
+        if self.store.is_some() {
+            self.append(&Entry::Deferred(Box::new(StoredKilled::of(killed))));
+        }
+    }
+
+    /// Takes a change, and what became of it where it is a record.
+    pub fn append_change(&mut self, change: &Change, published: Option<Published>) {
+        let Some(store) = &mut self.store else {
+            return;
+        };
+        match change {
+            Change::PodSeen { pod, is_news: true } => store.add(&Entry::Pod(pod.clone())),
+            Change::PodSeen { .. } => {}
+            Change::PodGone(pod) => store.add(&Entry::Gone(pod.uid, 0)),
+            Change::Pending(kill) => store.add(&Entry::Parked(Box::new(Whole((**kill).clone())))),
+            // Replaying the record brings it again.
+            Change::Settled {
+                by_record: true, ..
+            } => {}
+            Change::Settled { settled, .. } => {
+                if let Some(key) = Key::of(&settled.kill) {
+                    let outcome = settled.outcome;
+                    store.add(&Entry::Settled(Settled { key, outcome }));
+                }
+            }
+            Change::Complete(record) => {
+                if let Some(published) = published {
+                    self.append_record(record, published);
+                }
+            }
+        }
+    }
+
+    fn append_record(&mut self, record: &Record, Published { json, has_line }: Published) {
+        if let Ok(record_json) = serde_json::from_slice::<&RawValue>(&json) {
+            self.append(&Entry::Record(StoredRecord {
+                record: record_json,
+                hidden: Hidden::of(&record.kill),
+                has_line,
+            }));
+        }
+        if has_line {
+            self.unlogged.add(json);
+        }
+    }
+
+    /// Has written down what happened, with where that leaves rings and counts. To be called before
+    /// the rings release what it came from. True if the files know of that state of the rings now.
+    pub fn commit(&mut self, windows: Vec<StoredWindow>, node: Node) -> bool {
+        let Some(store) = &mut self.store else {
+            return false;
+        };
+        for window in windows {
+            store.add(&Entry::EventWindow(Box::new(window)));
+        }
+        let logged = self.unlogged.take_done();
+        if logged > 0 {
+            store.add(&Entry::Logged(logged));
+        }
+        // What the rings have released they say themselves.
+        if !store.is_pending() && node.has_read_as(&self.node) {
+            return false;
+        }
+        if node != self.node {
+            self.node.clone_from(&node);
+            store.add(&Entry::Node(Box::new(node)));
+        }
+        store.commit();
+        true
+    }
+
+    /// A line that the last daemon may not have written waits to be written again.
+    pub fn line_again(&mut self, json: Bytes) {
+        self.unlogged.add(json);
+    }
+
+    /// The records whose lines wait to be written, the oldest first: those that are written are left
+    /// out from now on.
+    pub fn unlogged(&mut self) -> impl Iterator<Item = &Bytes> {
+        self.unlogged.take_done();
+        self.unlogged.waiting()
+    }
+
+    /// Whether it is time for a snapshot; says what there is to say about how writing goes.
+    pub fn wants_snapshot(&mut self, now: &Now) -> bool {
+        let store = self.store.as_mut();
+        store.is_some_and(|store| store.wants_snapshot(now.instant))
+    }
+
+    /// Has a snapshot written. It has what was appended and not committed.
+    pub fn snapshot(&mut self, snapshot: Snapshot, now: &Now) {
+        if let Some(store) = &mut self.store {
+            store.snapshot(snapshot, now.instant);
+        }
+    }
+
+    /// Writes a snapshot, and says whether it is written.
+    pub fn snapshot_now(&mut self, snapshot: Snapshot, now: &Now) -> bool {
+        let store = self.store.as_mut();
+        store.is_some_and(|store| store.snapshot_now(snapshot, now.instant))
     }
 
     /// Number of the last commit or snapshot.
     #[must_use]
     pub fn handed(&self) -> u64 {
-        self.handed
+        self.store.as_ref().map_or(0, Store::handed)
     }
 
-    /// Up to which number everything is in the files. It changes with whatever the writer ends.
+    /// Whether everything up to that number is in the files, as far as anything is kept.
     #[must_use]
-    pub fn written(&self) -> &watch::Receiver<u64> {
-        &self.written
+    pub fn has_written(&self, number: u64) -> bool {
+        let store = self.store.as_ref();
+        store.is_none_or(|store| *store.written().borrow() >= number)
     }
 
-    /// The same, and the number of the last commit, where that is about to be written.
+    /// Up to which number everything is in the files. None where nothing is kept.
     #[must_use]
-    pub fn unwritten(&self, now: Instant) -> Option<(watch::Receiver<u64>, u64)> {
-        let is_coming =
-            *self.written.borrow() < self.handed && self.writer.health(now) == Health::Good;
-        is_coming.then(|| (self.written.clone(), self.handed))
+    pub fn written(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.store.as_ref()?.written().clone())
     }
 
-    /// Whether it is time for a snapshot; says what there is to say about how writing goes.
-    pub fn wants_snapshot(&mut self, now: Instant) -> bool {
-        let health = self.writer.health(now);
-        self.tell(&health);
-        let is_written = *self.written.borrow() >= self.snapshot;
-        let enough = self.writer.snapshot_len().max(SNAPSHOT_FROM);
-        let is_time = now >= self.snapshot_at + Self::pause(&health);
-        is_time
-            && match health {
-                Health::Good => is_written && self.journal_len >= enough,
-                Health::Slow | Health::Failed(_) => self.has_gap(),
-            }
+    /// The same, and up to where it is to be for everything to survive this process, where it is
+    /// about to be: not on a disk that does not take it.
+    #[must_use]
+    pub fn unwritten(&self, now: &Now) -> Option<(watch::Receiver<u64>, u64)> {
+        self.store.as_ref()?.unwritten(now.instant)
+    }
+
+    /// How many lines of the log are written: [`Journal::commit`] is to be called. None where
+    /// nothing is kept.
+    #[must_use]
+    pub fn logged(&self) -> Option<watch::Receiver<u64>> {
+        self.store.as_ref().map(|_| self.unlogged.done())
     }
 
     /// When there is something to be tried again, though nothing happens.
     #[must_use]
-    pub fn next_tick(&self, now: Instant) -> Option<Instant> {
-        let pause = Self::pause(&self.writer.health(now));
-        self.has_gap().then(|| self.snapshot_at + pause)
-    }
-
-    /// Whether something is missing in the files, and nothing on its way to them.
-    fn has_gap(&self) -> bool {
-        self.writer.is_idle() && *self.written.borrow() < self.handed
-    }
-
-    fn pause(health: &Health) -> Duration {
-        match health {
-            Health::Good | Health::Slow => SNAPSHOT_EVERY,
-            Health::Failed(_) => RETRY,
-        }
-    }
-
-    /// Has a snapshot written. It has what was added and not committed.
-    pub fn snapshot(&mut self, snapshot: Snapshot, now: Instant) {
-        self.batch.clear();
-        self.frames.clear();
-        self.journal_len = 0;
-        self.snapshot_at = now;
-        self.handed = self.writer.snapshot(snapshot);
-        self.snapshot = self.handed;
-    }
-
-    /// Writes a snapshot, and says whether it is written.
-    pub fn snapshot_now(&mut self, snapshot: Snapshot, now: Instant) -> bool {
-        self.snapshot(snapshot, now);
-        let is_written = self.writer.wait(self.handed, EXIT);
-        let health = self.writer.health(Instant::now());
-        self.tell(&health);
-        is_written
-    }
-
-    /// Each change once.
-    fn tell(&mut self, health: &Health) {
-        if *health == self.told {
-            return;
-        }
-        let directory = self.directory.display();
-        match (health, &self.told) {
-            // Why it fails may differ each time.
-            (Health::Failed(_), Health::Failed(_)) => {}
-            (Health::Failed(why), _) => tracing::warn!(
-                "the state cannot be written ({why}): kills are captured as before, but what was \
-                 counted since will be forgotten if this daemon ends before {directory} can be \
-                 written again"
-            ),
-            (Health::Slow, _) => tracing::warn!(
-                "the disk under {directory} is slow: kills that it has not taken stay in the ring, as \
-                 long as there is room"
-            ),
-            (Health::Good, _) => tracing::info!("the state is written again: {directory}"),
-        }
-        self.told = health.clone();
-    }
-}
-
-/// A frame with one entry, for a snapshot.
-pub fn push(frames: &mut Vec<u8>, entries: &[Entry<'_>]) {
-    match serde_json::to_vec(entries) {
-        Ok(payload) => frame::push(frames, &payload),
-        Err(error) => tracing::error!("an entry of the state cannot be written as JSON: {error}"),
+    pub fn next_tick(&self, now: &Now) -> Option<Instant> {
+        self.store.as_ref()?.next_tick(now.instant)
     }
 }

@@ -11,7 +11,7 @@ use kube::{
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// `--kubernetes`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// If this is a pod, or `KUBECONFIG` names a cluster
     #[default]

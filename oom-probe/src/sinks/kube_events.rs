@@ -9,25 +9,32 @@ mod limit;
 pub(crate) mod note;
 pub(crate) mod object;
 pub(crate) mod post;
-pub mod state;
+mod state;
+pub(crate) mod unreported;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::Client;
 use prometheus_client::metrics::counter::Counter;
 
-use crate::{attribution::outcome::Settled, kube::pod::Pod, model::labels::Outcome};
+use crate::{
+    attribution::outcome::Settled,
+    journal::window::StoredWindow,
+    kube::pod::Pod,
+    model::{kill::Record, labels::Outcome},
+    sys::clock::Now,
+};
 use limit::{Limiter, Refused};
 use object::Subject;
 use post::Poster;
-use state::{Moment, StoredWindow};
+use unreported::Unreported;
 
 /// `--events`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// One for each OOM event in a container
     #[default]
@@ -46,6 +53,7 @@ const OLDEST: SignedDuration = SignedDuration::from_hours(1);
 pub struct Events {
     mode: Mode,
     node: String,
+    unreported: Unreported,
     limiter: Limiter,
     poster: Poster,
     dropped: Counter,
@@ -58,34 +66,45 @@ impl Events {
         Self {
             mode,
             node: node.to_owned(),
+            unreported: Unreported::default(),
             limiter: Limiter::default(),
             poster: Poster::start(client, dropped.clone()),
             dropped,
         }
     }
 
-    /// Takes an OOM event; `pod` is the pod as it is known.
-    pub fn on_settled(
-        &mut self,
-        settled: &Settled,
-        pod: Option<&Pod>,
-        now: Instant,
-        wall: Timestamp,
-    ) {
-        if !is_wanted(self.mode, settled, wall) {
-            return;
+    /// Takes a kill whose pod is known.
+    pub fn on_kill(&mut self, record: &Record) {
+        self.unreported.on_kill(record);
+    }
+
+    /// Takes an OOM event whose outcome is known; `pod` is the pod as it is known.
+    pub fn on_settled(&mut self, settled: &Settled, pod: Option<&Pod>, now: &Now) {
+        if is_wanted(self.mode, settled, now)
+            && let Some(subject) = Subject::of(settled, pod)
+        {
+            self.unreported.add(settled.clone(), subject);
         }
-        let Some(subject) = Subject::of(settled, pod) else {
-            return;
-        };
-        let event = Arc::new((settled.clone(), subject));
-        match self.limiter.admit(event, now) {
-            Ok(admitted) => self.post(&admitted),
-            Err(Refused::Later) => {}
-            Err(Refused::Dropped) => {
-                self.dropped.inc();
+    }
+
+    /// Makes Events of the OOM events that are over; `under_way` is the id of the one that may
+    /// still take more victims.
+    pub fn report(&mut self, under_way: Option<&str>, now: &Now) {
+        for event in self.unreported.over(under_way) {
+            match self.limiter.admit(Arc::new(event), now.instant) {
+                Ok(admitted) => self.post(&admitted),
+                Err(Refused::Later) => {}
+                Err(Refused::Dropped) => {
+                    self.dropped.inc();
+                }
             }
         }
+    }
+
+    /// Whether [`Events::report`] has something to do.
+    #[must_use]
+    pub fn has_unreported(&self) -> bool {
+        !self.unreported.is_empty()
     }
 
     /// Posts what had to wait.
@@ -102,23 +121,23 @@ impl Events {
 
     /// The windows of all containers.
     #[must_use]
-    pub fn export(&self, at: Moment) -> Vec<StoredWindow> {
-        self.limiter.export(at)
+    pub fn export(&self, now: &Now) -> Vec<StoredWindow> {
+        self.limiter.export(now)
     }
 
     /// The windows that have changed since the last time.
-    pub fn take_changed(&mut self, at: Moment) -> Vec<StoredWindow> {
-        self.limiter.take_changed(at)
+    pub fn take_changed(&mut self, now: &Now) -> Vec<StoredWindow> {
+        self.limiter.take_changed(now)
     }
 
     /// Goes on with a window of before a restart; `identify` completes the kill of its event.
     pub fn restore(
         &mut self,
         window: StoredWindow,
-        at: Moment,
+        now: &Now,
         identify: impl FnOnce(&mut Settled),
     ) {
-        self.limiter.restore(window, at, identify);
+        self.limiter.restore(window, now, identify);
     }
 
     /// Posts what is queued, for that long.
@@ -134,13 +153,13 @@ impl Events {
     }
 }
 
-fn is_wanted(mode: Mode, settled: &Settled, wall: Timestamp) -> bool {
+fn is_wanted(mode: Mode, settled: &Settled, now: &Now) -> bool {
     let wanted = match mode {
         Mode::All => true,
         Mode::Survived => settled.outcome == Outcome::Survived,
         Mode::None => false,
     };
-    wanted && wall.duration_since(settled.kill.kill.time) < OLDEST
+    wanted && now.realtime.duration_since(settled.kill.kill.time) < OLDEST
 }
 
 #[cfg(test)]
@@ -167,8 +186,11 @@ mod tests {
             (Mode::All, Outcome::Died, minutes(-5), true),
         ] {
             let settled = fixture::settled(outcome, 1, &json!({}));
-            let wall = settled.kill.kill.time + age;
-            let wanted = is_wanted(mode, &settled, wall);
+            let now = Now {
+                realtime: settled.kill.kill.time + age,
+                ..Now::read()
+            };
+            let wanted = is_wanted(mode, &settled, &now);
             assert_eq!(wanted, expected, "{mode:?} {outcome} {age}");
         }
     }

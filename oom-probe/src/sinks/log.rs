@@ -14,7 +14,7 @@ pub(crate) use line::{escaped, is_in_container, limit_bytes, named, short, size}
 use output::Output;
 
 /// What a line of the kill log looks like (`--output`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One line that a person can read, in local time.
     Text,

@@ -21,7 +21,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::{
-    journal::entry::Totals,
+    journal::entry::{Counted, Totals},
     model::labels::{Attribution, Limit, Role, Scope},
 };
 use node::KernelCounters;
@@ -180,6 +180,20 @@ impl Metrics {
     pub fn kills(&self, scope: Scope, limit: Limit, role: Role) -> Counter {
         self.kills
             .get_or_create_owned(&KillLabels { scope, limit, role })
+    }
+
+    /// Counts a kill, and its OOM event if it opens one.
+    pub fn kill(&self, counted: &Counted) {
+        if let Some(time) = counted.opened {
+            self.oom_event(counted.limit, time);
+        }
+        self.kills(counted.scope, counted.limit, counted.role).inc();
+    }
+
+    /// Counts kills of which nothing is known.
+    pub fn unknown_kills(&self, kills: u64) {
+        self.kills(Scope::Unknown, Limit::Unknown, Role::Primary)
+            .inc_by(kills);
     }
 
     /// One series of `oom_probe_oom_events_total`.

@@ -6,6 +6,7 @@ use oom_probe::{
     attribution::outcome::Settled,
     model::{kill::Record, labels::Outcome},
     sinks::kube_events::{Events, Mode},
+    sys::clock::Now,
 };
 use prometheus_client::metrics::counter::Counter;
 use serde_json::json;
@@ -42,13 +43,20 @@ fn of_container(mut settled: Settled, container: &str) -> Settled {
     settled
 }
 
+/// As the daemon does once the OOM event is over.
+fn report(events: &mut Events, settled: &Settled) {
+    let now = Now::read();
+    events.on_settled(settled, None, &now);
+    events.report(None, &now);
+}
+
 /// Posts them; returns how many were not sent.
 async fn post(server: &ApiServer, all: &[Settled]) -> u64 {
     let dropped = Counter::default();
     let client = client(server).await;
     let mut events = Events::start(client, NODE, Mode::All, dropped.clone());
     for settled in all {
-        events.on_settled(settled, None, Instant::now(), jiff::Timestamp::now());
+        report(&mut events, settled);
     }
     events.finish(FINISH).await;
     dropped.get()
@@ -103,12 +111,7 @@ async fn an_event_waits_for_an_api_server_that_is_busy() {
         let client = client(&server).await;
         let clock = Clock::stop();
         let mut events = Events::start(client, NODE, Mode::All, Counter::default());
-        events.on_settled(
-            &settled("a-1"),
-            None,
-            Instant::now(),
-            jiff::Timestamp::now(),
-        );
+        report(&mut events, &settled("a-1"));
         clock.until_requests(&server, Call::CreateEvent, 1).await;
         round_trip(&server).await;
         clock.pass(least - TICK).await;
@@ -145,7 +148,7 @@ async fn a_hanging_api_server_holds_nobody_up() {
     // None of this can wait: it is not async.
     for n in 0..600 {
         let settled = of_container(settled(&format!("a-{n}")), &format!("c{n}"));
-        events.on_settled(&settled, None, Instant::now(), jiff::Timestamp::now());
+        report(&mut events, &settled);
         events.tick(Instant::now());
     }
     // More containers than it keeps in mind.

@@ -8,13 +8,13 @@ use std::{
 use oom_probe::{
     attribution::{
         attributor::{Attributor, Config, Decision},
-        outcome::{LOOKS, Outcomes, Place, Settled, Signs, Untold},
+        outcome::{LOOKS, Outcomes, Place, Settled, Signs},
     },
     cgroup::{kubepods::Kubepods, node::NodeCgroups, path::Identity, population::Population},
     kube::{
         Link, PodEvent,
         client::Source,
-        index::Index,
+        index::{Found, Index},
         watch::{Patience, Watch},
     },
     model::kill::{Kill, Record},
@@ -22,6 +22,7 @@ use oom_probe::{
         kube_events::{Events, Mode},
         metrics::containers::{Containers, MAX_CONTAINERS, SERIES_TTL},
     },
+    sys::clock::Now,
 };
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use tokio::time::timeout;
@@ -52,7 +53,6 @@ pub(crate) struct Node {
     pub(crate) attributor: Attributor,
     pub(crate) containers: Containers,
     pub(crate) outcomes: Outcomes,
-    untold: Untold,
     events: Events,
     /// Records of parked kills.
     pub(crate) records: Vec<Record>,
@@ -79,7 +79,6 @@ impl Node {
             attributor: Attributor::new(config),
             containers: Containers::new(SERIES_TTL, MAX_CONTAINERS, Counter::default()),
             outcomes: Outcomes::default(),
-            untold: Untold::default(),
             events: Events::start(client, NODE, Mode::All, Counter::default()),
             records: Vec::new(),
         }
@@ -115,7 +114,7 @@ impl Node {
                 .outcomes
                 .on_status(&uid, now, |place| signs(index, place, None));
             for settled in settled {
-                self.settled(settled);
+                self.settled(&settled);
             }
         }
         for pod in &change.gone {
@@ -131,25 +130,26 @@ impl Node {
     fn count(&mut self, record: &Record) {
         let now = Instant::now();
         self.containers.on_kill(record, now);
-        self.untold.on_kill(record);
+        self.events.on_kill(record);
         let settled = self.outcomes.on_kill(record, now, jiff::Timestamp::now());
         if let Some(settled) = settled {
-            self.settled(settled);
+            self.settled(&settled);
         }
     }
 
-    fn settled(&mut self, settled: Settled) {
-        self.containers.on_settled(&settled, Instant::now());
-        self.untold.add(settled);
+    fn settled(&mut self, settled: &Settled) {
+        self.containers.on_settled(settled, Instant::now());
+        let pod = match self.attributor.index().lookup(&settled.kill.kill.identity) {
+            Found::Container(pod, _) | Found::Sandbox(pod) | Found::Unlisted(pod) => Some(pod.pod),
+            Found::Nothing => None,
+        };
+        self.events
+            .on_settled(settled, pod.as_deref(), &Now::read());
     }
 
     /// Posts Events of all OOM events that are settled, since each is over.
     pub(crate) async fn finish_events(mut self) {
-        for settled in self.untold.over(None) {
-            let pod = self.attributor.pod_of(&settled.kill);
-            let (now, wall) = (Instant::now(), jiff::Timestamp::now());
-            self.events.on_settled(&settled, pod.as_deref(), now, wall);
-        }
+        self.events.report(None, &Now::read());
         self.events.finish(FINISH).await;
     }
 
@@ -169,7 +169,7 @@ impl Node {
                 signs(index, place, population)
             });
         for settled in settled {
-            self.settled(settled);
+            self.settled(&settled);
         }
     }
 
@@ -278,7 +278,7 @@ impl Node {
                 self.count(&record);
                 shown(&record)
             }
-            Decision::Parked(..) => "parked".to_owned(),
+            Decision::Parked { .. } => "parked".to_owned(),
             Decision::OtherNode(_) => "another node's".to_owned(),
         }
     }

@@ -83,7 +83,14 @@ impl Node {
     fn parked(&mut self, path: &str) {
         let decision = self.kill(kill_in(path));
         assert!(
-            matches!(decision, Decision::Parked(Scope::Pod, None)),
+            matches!(
+                decision,
+                Decision::Parked {
+                    scope: Scope::Pod,
+                    displaced: None,
+                    ..
+                }
+            ),
             "{path}: {decision:?}"
         );
     }

@@ -1,5 +1,5 @@
 mod look;
-mod untold;
+mod unreported;
 
 use super::*;
 use crate::{

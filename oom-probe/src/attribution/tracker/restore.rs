@@ -1,32 +1,24 @@
-//! What was known before a restart: taken out for the state, and put back.
+//! What was known before a restart: taken out for the journal, and put back.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use jiff::Timestamp;
-
-use super::Cluster;
+use super::Tracker;
 use crate::{
-    attribution::outcome::{Key, Outcomes, Settled, Unsettled},
+    attribution::{
+        change::Change,
+        outcome::{Key, Outcomes, Unsettled},
+    },
     kube::pod::Pod,
     model::{
         kill::{Kill, Record},
         labels::Outcome,
         pod::PodUid,
     },
-    sinks::{
-        kube_events::state::{Moment, StoredWindow},
-        metrics::containers::Containers,
-    },
+    sys::clock::Now,
 };
 
-impl Cluster {
-    /// The series of containers and workloads.
-    #[must_use]
-    pub fn containers(&self) -> &Containers {
-        &self.containers
-    }
-
+impl Tracker {
     /// The OOM events whose outcome is not known, and those whose was told a moment ago.
     #[must_use]
     pub fn outcomes(&self) -> &Outcomes {
@@ -34,7 +26,7 @@ impl Cluster {
     }
 
     /// The kills that wait for their pod, the oldest first.
-    pub fn parked(&self) -> impl Iterator<Item = &Kill> {
+    pub fn pending(&self) -> impl Iterator<Item = &Kill> {
         self.attributor.parked()
     }
 
@@ -49,81 +41,59 @@ impl Cluster {
     }
 
     /// Takes up a pod that was there.
-    pub fn restore_pod(&mut self, pod: &Arc<Pod>, now: Instant) {
-        self.attributor.restore_pod(Arc::clone(pod), None);
-        if self.attributor.index().by_uid(&pod.uid).is_some() {
-            self.containers.apply(pod, now);
-        }
+    pub fn restore_pod(&mut self, pod: Arc<Pod>) -> Option<Change> {
+        self.attributor.restore_pod(Arc::clone(&pod), None);
+        let is_known = self.attributor.index().by_uid(&pod.uid).is_some();
+        is_known.then_some(Change::PodSeen { pod, is_news: true })
     }
 
     /// A pod that was there was deleted at that time.
-    pub fn restore_gone(&mut self, uid: &PodUid, since: Instant, now: Instant) {
-        if let Some(pod) = self.attributor.restore_gone(uid, since) {
-            self.containers.remove(&pod, now);
-        }
+    pub fn restore_gone(&mut self, uid: &PodUid, since: Instant) -> Option<Change> {
+        let pod = self.attributor.restore_gone(uid, since);
+        pod.map(Change::PodGone)
     }
 
-    /// Parks a kill that waited for its pod.
-    pub fn restore_parked(&mut self, kill: Kill, now: Instant) {
-        self.attributor.restore_parked(kill, now);
+    /// Goes on with a kill that waited for its pod.
+    pub fn restore_pending(&mut self, kill: Kill, now: &Now) {
+        self.attributor.restore_parked(kill, now.instant);
     }
 
     /// Goes on with an OOM event whose outcome was not known.
-    pub fn restore_unsettled(&mut self, mut unsettled: Unsettled, now: Instant, wall: Timestamp) {
-        self.attributor.identify(&mut unsettled.kill.kill);
-        self.outcomes.restore(unsettled, now, wall);
+    pub fn restore_unsettled(&mut self, mut unsettled: Unsettled, now: &Now) {
+        self.identify(&mut unsettled.kill.kill);
+        self.outcomes.restore(unsettled, now.instant, now.realtime);
     }
 
     /// Recognises further victims of an OOM event whose outcome was told.
-    pub fn restore_recent(&mut self, key: Key, now: Instant) {
-        self.outcomes.restore_recent(key, now);
+    pub fn restore_recent(&mut self, key: Key, now: &Now) {
+        self.outcomes.restore_recent(key, now.instant);
     }
 
-    /// Counts a record again that had been counted; its Event was told.
-    pub fn replay(&mut self, mut record: Record, now: Instant, wall: Timestamp) {
-        self.attributor.identify(&mut record.kill);
+    /// Takes a record that was complete once more.
+    pub fn replay(&mut self, mut record: Record, now: &Now) -> Vec<Change> {
+        self.identify(&mut record.kill);
         self.attributor.unpark(&record.kill.id);
-        self.containers.on_kill(&record, now);
-        if let Some(settled) = self.outcomes.on_kill(&record, now, wall) {
-            self.containers.on_settled(&settled, now);
-        }
+        let mut changes = Vec::new();
+        self.complete(record, now, &mut changes);
+        changes
     }
 
-    /// Settles an OOM event as it had been settled; its Event was told.
-    pub fn replay_settled(&mut self, key: &Key, outcome: Outcome, now: Instant) {
-        if let Some(settled) = self.outcomes.resolve(key, outcome, now) {
-            self.containers.on_settled(&settled, now);
-        }
-    }
-
-    /// How long containers wait for their next Kubernetes Event: all of them.
-    #[must_use]
-    pub fn event_windows(&self, at: Moment) -> Vec<StoredWindow> {
-        let events = self.events.as_ref();
-        events.map(|events| events.export(at)).unwrap_or_default()
-    }
-
-    /// The same, of those for which it is new or has changed.
-    pub fn take_event_windows(&mut self, at: Moment) -> Vec<StoredWindow> {
-        let events = self.events.as_mut();
-        events
-            .map(|events| events.take_changed(at))
-            .unwrap_or_default()
-    }
-
-    /// A container waits for its next Kubernetes Event.
-    pub fn restore_event_window(&mut self, window: StoredWindow, at: Moment) {
-        if let Some(events) = &mut self.events {
-            let attributor = &self.attributor;
-            events.restore(window, at, |settled| {
-                attributor.identify(&mut settled.kill.kill);
-            });
-        }
+    /// Settles an OOM event as it had been settled.
+    pub fn replay_settled(&mut self, key: &Key, outcome: Outcome, now: &Now) -> Option<Change> {
+        let settled = self.outcomes.resolve(key, outcome, now.instant)?;
+        Some(self.settle(settled, false))
     }
 
     /// The machine has been started anew since: no container lived through that.
-    pub fn all_died(&mut self, now: Instant) {
-        let settled: Vec<Settled> = self.outcomes.resolve_all(Outcome::Died, now);
-        self.settle_all(settled, now);
+    pub fn all_died(&mut self, now: &Now) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let settled = self.outcomes.resolve_all(Outcome::Died, now.instant);
+        self.settled(settled, &mut changes);
+        changes
+    }
+
+    /// Reads whose cgroup it is from the levels below the node's own root.
+    pub fn identify(&self, kill: &mut Kill) {
+        self.attributor.identify(kill);
     }
 }

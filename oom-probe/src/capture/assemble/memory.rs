@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Assembler, Tid};
-use crate::model::{kill::KillId, labels::Role};
+use crate::model::{
+    kill::{Kill, KillId},
+    labels::Role,
+};
 
 /// A process that is known to be killed, or to have been dying anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +20,28 @@ pub struct Remembered {
     pub role: Option<Role>,
     /// When that was seen, ns of boot time.
     pub at_ns: u64,
+}
+
+impl Remembered {
+    /// A kill.
+    #[must_use]
+    pub fn of(kill: &Kill) -> Self {
+        Self {
+            tgid: kill.key.tgid,
+            start_time_ns: kill.key.start_time_ns,
+            role: Some(kill.role),
+            at_ns: kill.boottime_ns,
+        }
+    }
+
+    /// Which process it is.
+    #[must_use]
+    pub fn kill_id(&self) -> KillId {
+        KillId {
+            tgid: self.tgid,
+            start_time_ns: self.start_time_ns,
+        }
+    }
 }
 
 impl Assembler {

@@ -2,7 +2,16 @@
 
 use std::collections::HashSet;
 
-use crate::{capture::ring::RingState, journal::entry::Counted, model::kill::KillId};
+use crate::{capture::ring::RingState, model::kill::KillId};
+
+/// A ring, by the id of its map, and up to where it has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The ring.
+    pub ring: u32,
+    /// Up to where.
+    pub read: u64,
+}
 
 /// How far the rings had been read, and which kills had been counted though their records are to
 /// be read again.
@@ -22,15 +31,11 @@ pub(crate) enum Turn {
 }
 
 impl Again {
-    /// `rings` are those that had been read, `counted` the kills that [`is_read_again`].
-    pub(crate) fn new(rings: Vec<RingState>, counted: &[Counted]) -> Self {
-        let counted = counted.iter().map(|Counted { process, .. }| KillId {
-            tgid: process.tgid,
-            start_time_ns: process.start_time_ns,
-        });
+    /// `rings` are those that had been read, `counted` the kills that [`Position::is_in`] them.
+    pub(crate) fn new(rings: Vec<RingState>, counted: Vec<KillId>) -> Self {
         Self {
             rings,
-            counted: counted.collect(),
+            counted: counted.into_iter().collect(),
         }
     }
 
@@ -49,37 +54,19 @@ impl Again {
     }
 }
 
-/// Whether the kill's record is still in its ring, for the next daemon to read.
-pub(crate) fn is_read_again(kill: &Counted, rings: &[RingState]) -> bool {
-    rings
-        .iter()
-        .any(|ring| ring.id == kill.ring && kill.read > ring.released)
+impl Position {
+    /// Whether the record that ends here is still in its ring, for the next daemon to read.
+    #[must_use]
+    pub fn is_in(self, rings: &[RingState]) -> bool {
+        rings
+            .iter()
+            .any(|ring| ring.id == self.ring && self.read > ring.released)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        capture::assemble::Remembered,
-        model::labels::{Limit, Role, Scope},
-    };
-
-    fn counted(tgid: u32, ring: u32, read: u64) -> Counted {
-        Counted {
-            scope: Scope::Pod,
-            limit: Limit::Container,
-            role: Role::Primary,
-            opened: None,
-            process: Remembered {
-                tgid,
-                start_time_ns: 1,
-                role: Some(Role::Primary),
-                at_ns: 2,
-            },
-            ring,
-            read,
-        }
-    }
 
     const RING: RingState = RingState {
         id: 7,
@@ -89,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_had_been_read_is_read_again() {
-        let again = Again::new(vec![RING], &[]);
+        let again = Again::new(vec![RING], Vec::new());
         for (ring, read, turn) in [
             (7, 156, Turn::Again),
             (7, 300, Turn::Again),
@@ -107,7 +94,7 @@ mod tests {
             tgid,
             start_time_ns: 1,
         };
-        let mut again = Again::new(vec![RING], &[counted(2, 7, 200)]);
+        let mut again = Again::new(vec![RING], vec![key(2)]);
         assert!(!again.is_counted(key(1)));
         assert!(again.is_counted(key(2)));
         assert!(!again.is_counted(key(2)), "once");
@@ -115,13 +102,17 @@ mod tests {
 
     #[test]
     fn a_kill_is_told_again_as_long_as_its_record_is_not_released() {
-        for (kill, expected) in [
-            (counted(1, 7, 100), false),
-            (counted(1, 7, 200), true),
+        for (ring, read, expected) in [
+            (7, 100, false),
+            (7, 200, true),
             // Its ring is gone.
-            (counted(1, 6, 200), false),
+            (6, 200, false),
         ] {
-            assert_eq!(is_read_again(&kill, &[RING]), expected, "{kill:?}");
+            assert_eq!(
+                Position { ring, read }.is_in(&[RING]),
+                expected,
+                "{ring} {read}"
+            );
         }
     }
 }

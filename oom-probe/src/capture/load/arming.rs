@@ -28,11 +28,12 @@ use crate::capture::{
         counters::Ledger,
         reconciler::{Baseline, read_together},
     },
-    handover::{Capture, Takeover, boottime_ns},
+    handover::{Capture, Takeover},
     pin::{self, Build, Generation, PinDir, Pins, Recording},
     plan::{Candidate, ContextHook, Mark, Plan},
     ring::{Records, Ring},
 };
+use crate::sys::clock::boottime_ns;
 
 /// What is the same for every rung.
 pub(super) struct Arming<'a> {

@@ -1,13 +1,13 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::journal;
+use crate::journal::store;
 
 const BOOT: &str = "3b8a1c9e-0000-4000-8000-000000000001";
 
 fn snapshot(entry: &Entry<'_>) -> Snapshot {
     let mut frames = Vec::new();
-    journal::push(&mut frames, std::slice::from_ref(entry));
+    store::push(&mut frames, std::slice::from_ref(entry));
     Snapshot {
         frames,
         pods: Vec::new(),
@@ -20,7 +20,7 @@ fn snapshot(entry: &Entry<'_>) -> Snapshot {
 
 fn dropped(kills: u64) -> Vec<u8> {
     let mut frames = Vec::new();
-    journal::push(&mut frames, &[Entry::Dropped(kills)]);
+    store::push(&mut frames, &[Entry::Dropped(kills)]);
     frames
 }
 

@@ -6,10 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::object::Subject;
-use crate::attribution::outcome::Settled;
+use crate::{attribution::outcome::Settled, journal::window::Container};
 
 /// How long a container waits for its next Event.
 pub(super) const WINDOW: Duration = Duration::from_secs(300);
@@ -47,13 +45,6 @@ pub(super) struct Limiter {
     pub(super) bucket: Bucket,
     /// Whose windows the state does not have as they are.
     pub(super) changed: HashSet<Container>,
-}
-
-/// By the pod's UID: one that comes back under its name is another object, with Events of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct Container {
-    pod: String,
-    field_path: Option<String>,
 }
 
 #[derive(Debug)]

@@ -4,9 +4,9 @@
 //! events` and most exporters show.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(crate) use crate::journal::window::Subject;
 use crate::{
     attribution::outcome::Settled,
     kube::pod::{ContainerKind, Pod},
@@ -17,17 +17,6 @@ use crate::{
 const MAX_NAME: usize = 253;
 /// Who says it.
 pub(crate) const COMPONENT: &str = "oom-probe";
-
-/// What an Event is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Subject {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    /// What the kubelet calls the pod by.
-    pub(super) uid: String,
-    /// The container in the pod's spec.
-    pub(crate) field_path: Option<String>,
-}
 
 /// An Event and the namespace that it goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +56,7 @@ impl Subject {
     }
 
     /// Absent for a pod that is not known by name.
-    pub(super) fn of(settled: &Settled, pod: Option<&Pod>) -> Option<Self> {
+    pub(crate) fn of(settled: &Settled, pod: Option<&Pod>) -> Option<Self> {
         let reference = settled.kill.pod.as_ref()?;
         let container = reference.container.as_deref();
         Some(Self {

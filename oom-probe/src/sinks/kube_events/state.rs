@@ -4,66 +4,34 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
-use super::{
-    limit::{BURST, Bucket, Candidate, Container, Limiter, MAX_WINDOWS, REFILL, WINDOW, Window},
-    object::Subject,
-};
+use super::limit::{BURST, Bucket, Candidate, Limiter, MAX_WINDOWS, REFILL, WINDOW, Window};
 use crate::{
     attribution::outcome::Settled,
-    journal::whole::Hidden,
-    model::{kill::Record, labels::Outcome},
+    journal::{
+        whole::Hidden,
+        window::{Container, StoredEvent, StoredWindow},
+    },
+    sys::clock::Now,
 };
-
-/// A container's window, and the bucket of the node as of then.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StoredWindow {
-    container: Container,
-    ends: Timestamp,
-    left_out: u32,
-    /// The last event of the window, which has no Event yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    last: Option<Box<StoredEvent>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    bucket_full_at: Option<Timestamp>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct StoredEvent {
-    outcome: Outcome,
-    kills: u32,
-    record: Record,
-    hidden: Hidden,
-    subject: Subject,
-}
-
-/// The same moment by both clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// By the clock that waiting goes by.
-    pub now: Instant,
-    /// By the clock that goes on over a restart.
-    pub wall: Timestamp,
-}
 
 impl Limiter {
     /// All windows.
-    pub(super) fn export(&self, at: Moment) -> Vec<StoredWindow> {
+    pub(super) fn export(&self, now: &Now) -> Vec<StoredWindow> {
         let windows = self.windows.iter();
         windows
-            .map(|(container, window)| self.stored(container, window, at))
+            .map(|(container, window)| self.stored(container, window, now))
             .collect()
     }
 
     /// The windows that are new or have changed since the last time.
-    pub(super) fn take_changed(&mut self, at: Moment) -> Vec<StoredWindow> {
+    pub(super) fn take_changed(&mut self, now: &Now) -> Vec<StoredWindow> {
         let changed = std::mem::take(&mut self.changed);
         changed
             .iter()
             .filter_map(|container| {
                 let window = self.windows.get(container)?;
-                Some(self.stored(container, window, at))
+                Some(self.stored(container, window, now))
             })
             .collect()
     }
@@ -72,7 +40,7 @@ impl Limiter {
     pub(super) fn restore(
         &mut self,
         stored: StoredWindow,
-        at: Moment,
+        now: &Now,
         identify: impl FnOnce(&mut Settled),
     ) {
         let StoredWindow {
@@ -86,7 +54,7 @@ impl Limiter {
             return;
         }
         // No longer than from now on: the clock may have been set back.
-        let ends = at.now + at.until(ends).min(WINDOW);
+        let ends = now.instant + until(ends, now).min(WINDOW);
         let last = last.map(|event| event.restore(identify));
         let window = Window {
             ends,
@@ -96,17 +64,17 @@ impl Limiter {
         self.windows.insert(container, window);
         let most = REFILL * BURST;
         self.bucket = Bucket {
-            full_at: bucket_full_at.map(|full_at| at.now + at.until(full_at).min(most)),
+            full_at: bucket_full_at.map(|full_at| now.instant + until(full_at, now).min(most)),
         };
     }
 
-    fn stored(&self, container: &Container, window: &Window, at: Moment) -> StoredWindow {
+    fn stored(&self, container: &Container, window: &Window, now: &Now) -> StoredWindow {
         StoredWindow {
             container: container.clone(),
-            ends: at.wall_of(window.ends),
+            ends: wall_of(window.ends, now),
             left_out: window.left_out,
             last: window.last.as_ref().map(|event| Box::new(stored(event))),
-            bucket_full_at: self.bucket.full_at.map(|full_at| at.wall_of(full_at)),
+            bucket_full_at: self.bucket.full_at.map(|full_at| wall_of(full_at, now)),
         }
     }
 }
@@ -142,16 +110,14 @@ impl StoredEvent {
     }
 }
 
-impl Moment {
-    fn until(self, time: Timestamp) -> Duration {
-        Duration::try_from(time.duration_since(self.wall)).unwrap_or_default()
-    }
+fn until(time: Timestamp, now: &Now) -> Duration {
+    Duration::try_from(time.duration_since(now.realtime)).unwrap_or_default()
+}
 
-    fn wall_of(self, time: Instant) -> Timestamp {
-        let left = time.saturating_duration_since(self.now);
-        let left = SignedDuration::try_from(left).unwrap_or(SignedDuration::MAX);
-        self.wall.saturating_add(left).unwrap_or(Timestamp::MAX)
-    }
+fn wall_of(time: Instant, now: &Now) -> Timestamp {
+    let left = time.saturating_duration_since(now.instant);
+    let left = SignedDuration::try_from(left).unwrap_or(SignedDuration::MAX);
+    now.realtime.saturating_add(left).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -162,7 +128,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A daemon that goes on `after` so long, from a snapshot or from what had changed.
-    fn restarted(limiter: &mut Limiter, before: Moment, after: Duration, whole: bool) -> Limiter {
+    fn restarted(limiter: &mut Limiter, before: &Now, after: Duration, whole: bool) -> Limiter {
         let stored = if whole {
             limiter.export(before)
         } else {
@@ -172,33 +138,31 @@ mod tests {
         let later = at(before, after);
         let mut limiter = Limiter::default();
         for window in serde_json::from_str::<Vec<StoredWindow>>(&json).unwrap() {
-            limiter.restore(window, later, |_| {});
+            limiter.restore(window, &later, |_| {});
         }
         limiter
     }
 
-    fn at(before: Moment, after: Duration) -> Moment {
-        Moment {
-            now: before.now + after,
-            wall: before.wall + after,
+    fn at(before: &Now, after: Duration) -> Now {
+        Now {
+            instant: before.instant + after,
+            realtime: before.realtime + after,
+            ..*before
         }
     }
 
     #[test]
     fn a_window_goes_on_over_a_restart() {
         for whole in [true, false] {
-            let begun = Moment {
-                now: Instant::now(),
-                wall: Timestamp::now(),
-            };
+            let begun = Now::read();
             let mut before = Limiter::default();
             for pid in 1..=3 {
-                let _ = before.admit(candidate("cart", pid), begun.now);
+                let _ = before.admit(candidate("cart", pid), begun.instant);
             }
-            let mut limiter = restarted(&mut before, begun, 10 * SECOND, whole);
-            let now = begun.now + 20 * SECOND;
+            let mut limiter = restarted(&mut before, &begun, 10 * SECOND, whole);
+            let now = begun.instant + 20 * SECOND;
             assert!(limiter.admit(candidate("cart", 4), now).is_err());
-            let end = begun.now + WINDOW;
+            let end = begun.instant + WINDOW;
             assert!(limiter.tick(end - SECOND).is_empty());
             let admitted = limiter.tick(end + SECOND);
             assert_eq!(admitted.len(), 1);
@@ -209,17 +173,14 @@ mod tests {
 
     #[test]
     fn what_waits_at_the_restart_is_sent_after_it() {
-        let begun = Moment {
-            now: Instant::now(),
-            wall: Timestamp::now(),
-        };
+        let begun = Now::read();
         let mut before = Limiter::default();
         for pid in 1..=2 {
-            let _ = before.admit(candidate("cart", pid), begun.now);
+            let _ = before.admit(candidate("cart", pid), begun.instant);
         }
-        let waiting = before.export(begun)[0].last.clone();
-        let mut limiter = restarted(&mut before, begun, 10 * WINDOW, true);
-        let admitted = limiter.tick(begun.now + 10 * WINDOW);
+        let waiting = before.export(&begun)[0].last.clone();
+        let mut limiter = restarted(&mut before, &begun, 10 * WINDOW, true);
+        let admitted = limiter.tick(begun.instant + 10 * WINDOW);
         assert_eq!(admitted.len(), 1);
         // As it is kept: how the pod was found is not.
         let kept = |event: &StoredEvent| serde_json::to_value(event).unwrap();
@@ -229,43 +190,37 @@ mod tests {
 
     #[test]
     fn the_nodes_burst_is_spent_over_a_restart_and_a_clock_set_back_stops_nobody() {
-        let begun = Moment {
-            now: Instant::now(),
-            wall: Timestamp::now(),
-        };
+        let begun = Now::read();
         let mut before = Limiter::default();
         for n in 0..100 {
-            let _ = before.admit(candidate(&format!("c{n}"), 1), begun.now);
+            let _ = before.admit(candidate(&format!("c{n}"), 1), begun.instant);
         }
-        let back = Moment {
-            wall: begun.wall - SignedDuration::from_hours(24),
+        let back = Now {
+            realtime: begun.realtime - SignedDuration::from_hours(24),
             ..begun
         };
         // Who waited for the bucket alone waits a window where the clock says nothing.
         for (later, wait, expected) in [(begun, 10 * REFILL, 10), (back, WINDOW, BURST)] {
             let mut limiter = Limiter::default();
-            for window in before.export(begun) {
-                limiter.restore(window, later, |_| {});
+            for window in before.export(&begun) {
+                limiter.restore(window, &later, |_| {});
             }
-            assert!(limiter.admit(candidate("new", 1), later.now).is_err());
-            let sent = limiter.tick(later.now + wait).len();
+            assert!(limiter.admit(candidate("new", 1), later.instant).is_err());
+            let sent = limiter.tick(later.instant + wait).len();
             assert_eq!(sent, expected as usize);
         }
     }
 
     #[test]
     fn what_did_not_change_is_not_told_again() {
-        let begun = Moment {
-            now: Instant::now(),
-            wall: Timestamp::now(),
-        };
+        let begun = Now::read();
         let mut limiter = Limiter::default();
-        let _ = limiter.admit(candidate("cart", 1), begun.now);
-        assert_eq!(limiter.take_changed(begun).len(), 1);
-        assert!(limiter.take_changed(begun).is_empty());
-        let _ = limiter.admit(candidate("cart", 2), begun.now);
-        assert_eq!(limiter.take_changed(begun).len(), 1);
-        limiter.tick(begun.now + WINDOW);
-        assert_eq!(limiter.take_changed(begun).len(), 1);
+        let _ = limiter.admit(candidate("cart", 1), begun.instant);
+        assert_eq!(limiter.take_changed(&begun).len(), 1);
+        assert!(limiter.take_changed(&begun).is_empty());
+        let _ = limiter.admit(candidate("cart", 2), begun.instant);
+        assert_eq!(limiter.take_changed(&begun).len(), 1);
+        limiter.tick(begun.instant + WINDOW);
+        assert_eq!(limiter.take_changed(&begun).len(), 1);
     }
 }

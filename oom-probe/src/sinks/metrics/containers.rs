@@ -24,12 +24,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
-use serde::{Deserialize, Serialize};
 
 use crate::{
     attribution::{attributor::SANDBOX, outcome::Settled},
+    journal::series::{
+        ContainerCounts, ContainerKey, EventCounts, LastKill, PerOutcome, PodName, WorkloadKey,
+        WorkloadName,
+    },
     kube::pod::{Container, ContainerKind, Pod},
     model::{
         kill::{Kill, PodRef, Record, Workload},
@@ -63,53 +65,6 @@ struct Store {
     refused: Counter,
     already_refused: HashSet<u64>,
     hasher: RandomState,
-}
-
-type PodName = (Arc<str>, Arc<str>);
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-struct ContainerKey {
-    pod: PodName,
-    container: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-struct WorkloadName {
-    namespace: Arc<str>,
-    /// Lower case.
-    kind: Arc<str>,
-    name: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-struct WorkloadKey {
-    workload: WorkloadName,
-    container: Arc<str>,
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct ContainerCounts {
-    kills: u64,
-    events: EventCounts,
-    last_event: PerOutcome<Option<Timestamp>>,
-    last_kill: LastKill,
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct LastKill {
-    anon: Option<u64>,
-    file: Option<u64>,
-    shmem: Option<u64>,
-    usage: Option<u64>,
-    limit: Option<u64>,
-}
-
-type EventCounts = PerOutcome<u64>;
-
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct PerOutcome<T> {
-    survived: T,
-    died: T,
 }
 
 impl Containers {

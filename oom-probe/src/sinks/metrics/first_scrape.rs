@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::capture::assemble::Killed;
+use crate::capture::assemble::{Killed, Remembered};
 
 /// How long they wait for a scrape: longer than most intervals between two.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -14,25 +14,25 @@ const MAX: usize = 8192;
 
 /// The kills that wait.
 #[derive(Debug, Default)]
-pub(crate) struct Deferral {
+pub(crate) struct FirstScrape {
     /// Absent when kills are counted at once.
     until: Option<Instant>,
     kills: Vec<Killed>,
 }
 
-impl Deferral {
+impl FirstScrape {
     /// From now on kills wait.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.until = Some(now + PATIENCE);
     }
 
-    /// Gives the kill back if it is to be counted at once.
-    pub(crate) fn defer(&mut self, killed: Killed) -> Option<Killed> {
+    /// Keeps the kill; or gives it back if it is to be counted at once.
+    pub(crate) fn defer(&mut self, killed: Killed) -> Result<&Killed, Box<Killed>> {
         if self.until.is_none() || self.kills.len() >= MAX {
-            return Some(killed);
+            return Err(Box::new(killed));
         }
         self.kills.push(killed);
-        None
+        Ok(&self.kills[self.kills.len() - 1])
     }
 
     /// Takes the kills that have waited long enough.
@@ -49,7 +49,7 @@ impl Deferral {
         std::mem::take(&mut self.kills)
     }
 
-    /// When [`Deferral::due`] has something to say.
+    /// When [`FirstScrape::due`] has something to say.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.until
     }
@@ -59,10 +59,9 @@ impl Deferral {
     }
 
     /// Forgets a kill that was counted.
-    pub(crate) fn remove(&mut self, tgid: u32, start_time_ns: u64) {
-        self.kills.retain(|Killed { kill, .. }| {
-            (kill.key.tgid, kill.key.start_time_ns) != (tgid, start_time_ns)
-        });
+    pub(crate) fn remove(&mut self, process: &Remembered) {
+        self.kills
+            .retain(|Killed { kill, .. }| kill.key != process.kill_id());
     }
 }
 
@@ -88,11 +87,11 @@ mod tests {
     fn kills_wait_for_a_scrape_or_for_90_seconds_and_later_ones_do_not() {
         let began = Instant::now();
         let waiting = || {
-            let mut deferral = Deferral::default();
-            assert!(deferral.defer(killed(1)).is_some(), "nothing to wait for");
+            let mut deferral = FirstScrape::default();
+            assert!(deferral.defer(killed(1)).is_err(), "nothing to wait for");
             deferral.begin(began);
-            assert!(deferral.defer(killed(2)).is_none());
-            assert!(deferral.defer(killed(3)).is_none());
+            assert!(deferral.defer(killed(2)).is_ok());
+            assert!(deferral.defer(killed(3)).is_ok());
             deferral
         };
         let end = began + Duration::from_secs(90);
@@ -100,22 +99,25 @@ mod tests {
         assert!(scraped.due(end - Duration::from_millis(1)).is_empty());
         assert_eq!(scraped.next(), Some(end));
         assert_eq!(pids(&scraped.scraped()), [2, 3]);
-        assert!(scraped.defer(killed(4)).is_some());
+        assert!(scraped.defer(killed(4)).is_err());
         let mut never_scraped = waiting();
         assert_eq!(pids(&never_scraped.due(end)), [2, 3]);
         assert_eq!(never_scraped.next(), None);
-        assert!(never_scraped.defer(killed(4)).is_some());
+        assert!(never_scraped.defer(killed(4)).is_err());
     }
 
     #[test]
     fn no_more_wait_than_a_ring_holds_and_none_that_was_counted() {
-        let mut deferral = Deferral::default();
+        let mut deferral = FirstScrape::default();
         deferral.begin(Instant::now());
-        let kept = (0..=MAX as u32).filter(|n| deferral.defer(killed(*n)).is_none());
+        let kept = (0..=MAX as u32).filter(|n| deferral.defer(killed(*n)).is_ok());
         assert_eq!(kept.count(), MAX);
-        let start = killed(0).kill.key.start_time_ns;
-        deferral.remove(0, start);
-        deferral.remove(1, start + 1);
+        let counted = Remembered::of(&killed(0).kill);
+        deferral.remove(&counted);
+        deferral.remove(&Remembered {
+            start_time_ns: counted.start_time_ns + 1,
+            ..Remembered::of(&killed(1).kill)
+        });
         assert_eq!(deferral.kills().count(), MAX - 1);
     }
 }

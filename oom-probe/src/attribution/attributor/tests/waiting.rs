@@ -91,7 +91,7 @@ fn the_sandbox_is_an_id_that_no_status_names_and_runs_pause() {
         pod("cart", 1).running("app", 1),
         pod("placeholder", 2).running("app", 3),
     ]);
-    assert!(matches!(node.kill(pause(1, 2)), Decision::Parked(..)));
+    assert!(matches!(node.kill(pause(1, 2)), Decision::Parked { .. }));
     assert_eq!(all(&node.wait(PATIENCE)), ["late shop/cart/POD"]);
     // A container may run the pause image on purpose, to hold a place in the cluster.
     let Decision::Record(record) = node.kill(pause(2, 3)) else {
@@ -183,7 +183,12 @@ fn a_storm_in_unknown_pods_parks_a_bounded_number() {
         node.parked(&path(1, 1));
     }
     let decision = node.kill(kill_in(&path(2, 2)));
-    let Decision::Parked(Scope::Pod, Some(oldest)) = decision else {
+    let Decision::Parked {
+        scope: Scope::Pod,
+        displaced: Some(oldest),
+        ..
+    } = decision
+    else {
         panic!("{decision:?}");
     };
     assert_eq!(oldest.pod.unwrap().uid, Some(uid(1)));

@@ -2,25 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
-use super::{ContainerCounts, ContainerKey, Containers, EventCounts, Store, WorkloadKey};
-
-/// What a container has counted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StoredContainer {
-    key: ContainerKey,
-    counts: ContainerCounts,
-    idle_s: u64,
-}
-
-/// What a workload has counted.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StoredWorkload {
-    key: WorkloadKey,
-    counts: EventCounts,
-    idle_s: u64,
-}
+use super::{Containers, Store};
+use crate::journal::series::{StoredContainer, StoredWorkload};
 
 impl Containers {
     /// Everything that has counted; zeros come back with their pods.

@@ -1,36 +1,28 @@
 //! Going on where an earlier daemon was: its snapshot and its journal, through the same modules.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
-use oom_probe_common::ledger::Count;
 use prometheus_client::metrics::counter::Counter;
 
-use super::{Pipeline, recovery::Recovery};
+use super::{Pipeline, snapshot::KernelTotals};
 use crate::{
     attribution::outcome::Unsettled,
     capture::{
         assemble::{Killed, Remembered},
-        handover::{
-            Capture,
-            resumed::{Again, is_read_again},
-        },
+        reader::Resume,
         ring::RingState,
     },
     cgroup::oom_counters::{Readings, Seen},
     journal::{
-        State,
         entry::{Counted, Entry, Node, Pending, Settled, StoredKilled, Unreadable, entries},
         files::{Found, Stored, Trouble},
+        store::Store,
         whole::Whole,
     },
-    model::{
-        kill::Kill,
-        labels::{Limit, Role, Scope},
-    },
-    sinks::kube_events::state::Moment,
+    model::kill::Kill,
+    sys::clock::Now,
 };
 
 /// What is put together from all entries before it means something.
@@ -58,19 +50,15 @@ impl Gathered {
 }
 
 impl Pipeline {
-    /// Takes up what was found, and keeps it in `state` from now on. To be called before the rings
+    /// Takes up what was found, and keeps it in `store` from now on. To be called before the rings
     /// are read. `boot` is this boot's id.
-    pub fn restore(&mut self, state: State, found: Found, boot: &str) {
-        let at = Moment {
-            now: Instant::now(),
-            wall: Timestamp::now(),
-        };
+    pub fn restore(&mut self, store: Store, found: Found, boot: &str, now: &Now) {
         let mut trouble = found.trouble;
         let is_this_boot = |file: &Stored| file.header.boot == boot;
         let same_boot = found.files.last().is_some_and(is_this_boot);
         let mut gathered = Gathered::default();
         for file in &found.files {
-            let replayed = self.replay(file, at, &mut gathered);
+            let replayed = self.replay(file, now, &mut gathered);
             if !is_this_boot(file) {
                 // In this boot the same ids, and times not yet come, are those of other processes.
                 gathered.remembered.clear();
@@ -81,21 +69,23 @@ impl Pipeline {
             }
         }
         if !same_boot {
-            self.cluster.all_died(at.now);
+            for change in self.tracker.all_died(now) {
+                self.sinks.publish(&change, now);
+            }
         }
         let entries = gathered.entries;
         if same_boot
-            && self.takeover.capture == Capture::Began
-            && let (Some(root), Some(before)) = (&self.counters, gathered.readings.take())
+            && !self.reader.has_continued()
+            && let Some(before) = gathered.readings.take()
         {
             let seen = std::mem::take(&mut gathered.seen);
-            self.recovery = Some(Recovery::begin(before, seen.into_values().collect(), root));
+            self.recovered.begin(before, seen.into_values());
         }
         self.log_again(std::mem::take(&mut gathered.unlogged));
         self.go_on_counting(&gathered.node);
         self.go_on(gathered, same_boot);
-        self.state = Some(state);
-        let writable = self.keep_all(at.now, false);
+        self.journal.open(store);
+        let writable = self.keep_all(now, false);
         match &trouble {
             None => tracing::info!(
                 "state: {} entries{}",
@@ -107,21 +97,20 @@ impl Pipeline {
                 "the state of earlier daemons is lost, or part of it: {trouble}; counting begins anew"
             ),
         }
-        self.begin(trouble.is_none() && writable, at.now);
+        self.begin(trouble.is_none() && writable, now);
     }
 
     /// Begins without a state.
-    pub fn begin_without_state(&mut self) {
-        self.begin(false, Instant::now());
+    pub fn begin_without_state(&mut self, now: &Now) {
+        self.begin(false, now);
     }
 
     /// `whole` says that counters go on where they were.
-    fn begin(&mut self, whole: bool, now: Instant) {
-        let waited = self.takeover.capture == Capture::Continued || self.records.has_left_records();
-        if waited && !whole {
-            self.deferral.begin(now);
+    fn begin(&mut self, whole: bool, now: &Now) {
+        if self.reader.found_records() && !whole {
+            self.first_scrape.begin(now.instant);
         }
-        for killed in self.deferral.kills() {
+        for killed in self.first_scrape.kills() {
             tracing::debug!("kill {} waits for a scrape", killed.kill.id);
         }
     }
@@ -129,13 +118,13 @@ impl Pipeline {
     fn replay(
         &mut self,
         file: &Stored,
-        at: Moment,
+        now: &Now,
         gathered: &mut Gathered,
     ) -> Result<(), Unreadable> {
         let mut frames = file.frames()?;
         while let Some(frame) = frames.next()? {
             for entry in entries(frame)? {
-                self.replay_entry(entry, at, gathered)?;
+                self.replay_entry(entry, now, gathered)?;
                 gathered.entries += 1;
             }
         }
@@ -145,26 +134,15 @@ impl Pipeline {
     fn replay_entry(
         &mut self,
         entry: Entry<'_>,
-        at: Moment,
+        now: &Now,
         gathered: &mut Gathered,
     ) -> Result<(), Unreadable> {
-        let Moment { now, wall } = at;
-        let metrics = &self.sinks.metrics;
+        let (sinks, tracker) = (&mut self.sinks, &mut self.tracker);
+        let mut changes = Vec::new();
         match entry {
             Entry::Kill(counted) => {
-                let Counted {
-                    scope,
-                    limit,
-                    role,
-                    opened,
-                    process,
-                    ..
-                } = counted;
-                metrics.kills(scope, limit, role).inc();
-                if let Some(time) = opened {
-                    metrics.oom_event(limit, time);
-                }
-                self.deferral.remove(process.tgid, process.start_time_ns);
+                sinks.metrics.kill(&counted);
+                self.first_scrape.remove(&counted.process);
                 gathered.counted.push(counted);
             }
             Entry::Record(stored) => {
@@ -172,48 +150,40 @@ impl Pipeline {
                 if stored.has_line {
                     gathered.unlogged.push_back(json.into());
                 }
-                self.sinks.history.restore(json).map_err(corrupt)?;
+                sinks.history.restore(json).map_err(corrupt)?;
                 let record = stored.restore().map_err(corrupt)?;
-                metrics.attributions(record.attribution).inc();
                 gathered.see(&record.kill);
-                self.cluster.replay(record, now, wall);
+                changes = tracker.replay(record, now);
             }
             Entry::Parked(kill) => {
                 let Whole(kill) = *kill;
                 gathered.see(&kill);
-                self.cluster.restore_parked(kill, now);
+                tracker.restore_pending(kill, now);
             }
             Entry::Deferred(stored) => {
                 let StoredKilled {
                     kill: Whole(kill),
                     opens_event,
                 } = *stored;
-                gathered.remembered.push(Remembered {
-                    tgid: kill.key.tgid,
-                    start_time_ns: kill.key.start_time_ns,
-                    role: Some(kill.role),
-                    at_ns: kill.boottime_ns,
-                });
-                self.deferral.begin(now);
+                gathered.remembered.push(Remembered::of(&kill));
+                self.first_scrape.begin(now.instant);
                 // There is room: they came from a ring.
-                let _full = self.deferral.defer(Killed { kill, opens_event });
+                let _full = self.first_scrape.defer(Killed { kill, opens_event });
             }
-            Entry::Dropped(kills) => {
-                let unknown = metrics.kills(Scope::Unknown, Limit::Unknown, Role::Primary);
-                unknown.inc_by(kills);
-            }
+            Entry::Dropped(kills) => sinks.metrics.unknown_kills(kills),
             Entry::Settled(Settled { key, outcome }) => {
-                self.cluster.replay_settled(&key, outcome, now);
+                changes.extend(tracker.replay_settled(&key, outcome, now));
             }
-            Entry::Pod(pod) => self.cluster.restore_pod(&pod, now),
+            Entry::Pod(pod) => changes.extend(tracker.restore_pod(pod)),
             Entry::Gone(uid, seconds) => {
-                let since = now.checked_sub(Duration::from_secs(seconds)).unwrap_or(now);
-                self.cluster.restore_gone(&uid, since, now);
+                let age = Duration::from_secs(seconds);
+                let since = now.instant.checked_sub(age).unwrap_or(now.instant);
+                changes.extend(tracker.restore_gone(&uid, since));
             }
             Entry::Node(node) => gathered.node = *node,
-            Entry::Totals(totals) => metrics.restore(&totals),
-            Entry::Container(stored) => self.cluster.containers().restore_container(stored, now),
-            Entry::Workload(stored) => self.cluster.containers().restore_workload(stored, now),
+            Entry::Totals(totals) => sinks.metrics.restore(&totals),
+            Entry::Container(stored) => sinks.containers.restore_container(stored, now.instant),
+            Entry::Workload(stored) => sinks.containers.restore_workload(stored, now.instant),
             Entry::Seen(process) => gathered.remembered.push(process),
             Entry::InRing(counted) => gathered.counted.push(counted),
             Entry::Pending(pending) => {
@@ -228,11 +198,13 @@ impl Pipeline {
                     kills,
                     last_victim,
                 };
-                self.cluster.restore_unsettled(unsettled, now, wall);
+                tracker.restore_unsettled(unsettled, now);
             }
-            Entry::Recent(key) => self.cluster.restore_recent(key, now),
-            Entry::History(json) => self.sinks.history.restore(json.get()).map_err(corrupt)?,
-            Entry::EventWindow(window) => self.cluster.restore_event_window(*window, at),
+            Entry::Recent(key) => tracker.restore_recent(key, now),
+            Entry::History(json) => sinks.history.restore(json.get()).map_err(corrupt)?,
+            Entry::EventWindow(window) => {
+                sinks.restore_event_window(*window, now, |kill| tracker.identify(kill));
+            }
             Entry::Logged(lines) => {
                 let lines = gathered.unlogged.len().min(lines as usize);
                 gathered.unlogged.drain(..lines);
@@ -240,6 +212,9 @@ impl Pipeline {
             Entry::Unlogged(json) => gathered.unlogged.push_back(json.get().into()),
             Entry::Readings(readings) => gathered.readings = Some(readings),
             Entry::End => {}
+        }
+        for change in &changes {
+            sinks.count(change, now);
         }
         Ok(())
     }
@@ -250,7 +225,9 @@ impl Pipeline {
             let line =
                 serde_json::from_str(&json).and_then(|record| self.sinks.log.record(&record));
             match line {
-                Ok(true) => self.lines.add(Bytes::from(json.into_boxed_bytes())),
+                Ok(true) => self
+                    .journal
+                    .line_again(Bytes::from(json.into_boxed_bytes())),
                 Ok(false) => {}
                 Err(error) => tracing::warn!("a kill is not logged again: {error}"),
             }
@@ -271,7 +248,7 @@ impl Pipeline {
         }
     }
 
-    /// Goes on with the rings and the ledger, if they are those of the state.
+    /// Goes on with the rings and the kernel's counts, if they are those of the state.
     fn go_on(&mut self, gathered: Gathered, same_boot: bool) {
         let Gathered {
             node,
@@ -279,31 +256,37 @@ impl Pipeline {
             remembered,
             ..
         } = gathered;
-        let rings: Vec<RingState> = self.records.states().collect();
-        let marks = self.ledger.read().get(Count::Marks);
+        let rings: Vec<RingState> = self.reader.rings().collect();
+        let (marks, _) = self.reader.marks_and_dropped();
         let continued = same_boot
-            && self.takeover.capture == Capture::Continued
+            && self.reader.has_continued()
             && rings.iter().any(|ring| node.has_ring(ring.id))
             && marks >= node.marks.now;
         let (in_ring, past): (Vec<_>, Vec<_>) = counted
             .into_iter()
-            .partition(|kill| continued && is_read_again(kill, &rings));
+            .partition(|kill| continued && kill.position().is_in(&rings));
         if same_boot {
             let past = past.into_iter().map(|kill| kill.process);
-            for process in remembered.into_iter().chain(past) {
-                self.assembler.remember_again(&process);
-            }
+            self.reader.remember(remembered.into_iter().chain(past));
         }
         if !continued {
-            self.marks_base = node.marks.ended();
-            self.dropped_base = node.dropped.ended();
+            self.totals = KernelTotals {
+                marks: node.marks.ended(),
+                dropped: node.dropped.ended(),
+            };
             return;
         }
-        self.dropped_marks = self.dropped_marks.max(node.dropped_marks);
-        self.marks_base = node.marks;
-        self.dropped_base = node.dropped;
-        self.again = Again::new(node.rings, &in_ring);
-        self.in_ring = in_ring;
+        self.totals = KernelTotals {
+            marks: node.marks,
+            dropped: node.dropped,
+        };
+        let counted = in_ring.iter().map(|kill| kill.process.kill_id());
+        self.reader.resume(Resume {
+            counted: counted.collect(),
+            rings: node.rings,
+            dropped_marks: node.dropped_marks,
+        });
+        self.backlog.restore(in_ring);
     }
 }
 

@@ -1,31 +1,33 @@
 //! What is told of an event once the kernel is done with it.
 
 use super::*;
+use crate::sinks::kube_events::{object::Subject, unreported::Unreported};
 
 /// Outcomes and what is not told of them, as the daemon feeds both.
 #[derive(Default)]
 struct Told {
     outcomes: Outcomes,
-    untold: Untold,
+    unreported: Unreported,
 }
 
 impl Told {
     /// Takes a kill; whether its event's outcome became known by it.
     fn kill(&mut self, record: &Record) -> bool {
-        self.untold.on_kill(record);
+        self.unreported.on_kill(record);
         let now = Instant::now();
         let settled = self.outcomes.on_kill(record, now, record.kill.time);
         let is_settled = settled.is_some();
-        settled
-            .into_iter()
-            .for_each(|settled| self.untold.add(settled));
+        if let Some(settled) = settled {
+            let subject = Subject::of(&settled, None).unwrap();
+            self.unreported.add(settled, subject);
+        }
         is_settled
     }
 
     /// Container and number of kills of each event that is over.
     fn over(&mut self, under_way: Option<&str>) -> Vec<(String, u32)> {
-        let over = self.untold.over(under_way).into_iter();
-        over.map(|settled| {
+        let over = self.unreported.over(under_way).into_iter();
+        over.map(|(settled, _)| {
             let container = settled.kill.pod.and_then(|pod| pod.container);
             (container.unwrap_or_default(), settled.kills)
         })
@@ -49,9 +51,9 @@ fn a_group_kill_of_eight_is_settled_by_the_first_and_told_with_the_last() {
         .collect();
     assert_eq!(settled.iter().filter(|settled| **settled).count(), 1);
     assert!(settled[0]);
-    assert!(!told_of.untold.is_empty());
+    assert!(!told_of.unreported.is_empty());
     assert_eq!(told_of.over(None), [told(1, 8)]);
-    assert!(told_of.untold.is_empty());
+    assert!(told_of.unreported.is_empty());
     assert_eq!(told_of.over(None), [], "once");
 }
 

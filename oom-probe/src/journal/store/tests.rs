@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::journal::{
-    entry::{Header, VERSION},
+    entry::{self, Header, VERSION},
     frame::Frames,
 };
 
@@ -106,7 +106,7 @@ impl Disk for TestDisk {
 /// A daemon that counts 1, 2, 3 …, each with a commit of its own.
 struct Test {
     disk: TestDisk,
-    state: State,
+    state: Store,
     now: Instant,
     counted: u64,
     /// Which commit each number went with.
@@ -117,7 +117,7 @@ impl Test {
     fn new() -> Self {
         let disk = TestDisk::new();
         let now = Instant::now();
-        let state = State::start(Path::new("/state"), disk.clone(), now).unwrap();
+        let state = Store::start(Path::new("/state"), disk.clone(), now).unwrap();
         let mut test = Self {
             disk,
             state,
