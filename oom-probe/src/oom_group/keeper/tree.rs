@@ -12,6 +12,7 @@ use crate::{
     kube::pod::Pod,
     model::{container::ContainerId, pod::PodUid},
     oom_group::{
+        annotation::Asked,
         file,
         place::{Found, MAX_CGROUPS, Place, children, walk},
         step::Writer,
@@ -137,7 +138,7 @@ impl Keeper {
 
     /// Does what a change of the pod means for its cgroups, if they were seen.
     pub(super) fn review(&mut self, uid: &PodUid, pod: &Pod, now: Instant) {
-        if pod.oom_group.is_any() {
+        if Asked::by(pod).is_any() {
             if let Some(path) = self.pods.get(uid).cloned()
                 && !self.notify.is_watched(&path)
             {
@@ -226,7 +227,7 @@ impl Keeper {
     fn is_asked_for(&self, uid: &PodUid) -> bool {
         self.index
             .by_uid(uid)
-            .is_some_and(|pod| pod.oom_group.is_any())
+            .is_some_and(|pod| Asked::by(&pod).is_any())
     }
 
     fn watch(&mut self, directory: &Path) {
