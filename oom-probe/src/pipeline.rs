@@ -15,7 +15,7 @@ use crate::{
     },
     journal::{
         Journal,
-        entry::{Counted, Entry},
+        entry::{Counted, Entry, KernelTotals},
     },
     kube::PodEvent,
     model::kill::Kill,
@@ -27,7 +27,6 @@ use crate::{
     sys::{allocator, clock::Now},
 };
 use backlog::Backlog;
-use snapshot::KernelTotals;
 
 /// Records that are taken at a time: what follows from so many is some 100 KiB of the journal.
 pub const STEP: usize = 128;

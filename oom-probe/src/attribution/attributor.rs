@@ -7,7 +7,7 @@
 //! | after the pod was deleted or the container started anew | at once: `tombstone` |
 //! | before a status names the container | [parked](Decision::Parked), then `late`; after the deadline `unresolved`, with what is known of the pod |
 //! | while the API server is away | by the last known pods, else parked until it is back |
-//! | in the pod's own cgroup | at once, container [`POD`](SANDBOX) |
+//! | in the pod's own cgroup | at once, container [`POD`](crate::model::kill::SANDBOX) |
 //! | outside Kubernetes | at once: `host` |
 //! | on another node of the same kernel | no record: [`Decision::OtherNode`] |
 //!
@@ -37,9 +37,6 @@ use crate::{
         pod::PodUid,
     },
 };
-
-/// The container of a pod's sandbox (pause) and of processes in the pod's own cgroup.
-pub const SANDBOX: &str = "POD";
 
 /// When another pod that is not taken up is told of.
 const REFUSED_AGAIN: Duration = Duration::from_secs(600);

@@ -17,14 +17,11 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    attribution::attributor::SANDBOX,
-    model::{
-        cgroup_path::names as names_of,
-        container::ContainerId,
-        kill::{Kill, PodRef, Record},
-        labels::{Outcome, Role, VictimKind},
-    },
+use crate::model::{
+    cgroup_path::names as names_of,
+    container::ContainerId,
+    kill::{Kill, PodRef, Record, SANDBOX},
+    labels::{Outcome, Role, VictimKind},
 };
 pub use judge::{LOOKS, Signs};
 use judge::{STATUS_WITHIN, judge};

@@ -257,6 +257,15 @@ impl Based {
     }
 }
 
+/// What the kernel counted in all, over restarts and reboots.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KernelTotals {
+    /// Marks.
+    pub marks: Based,
+    /// Records that the ring had no room for.
+    pub dropped: Based,
+}
+
 /// The node's totals by label.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {

@@ -20,6 +20,7 @@ pub mod window;
 pub mod whole;
 pub mod frame;
 mod unlogged;
+pub mod snapshot;
 
 use std::time::Instant;
 
@@ -34,7 +35,7 @@ use crate::{
     sys::clock::Now,
 };
 use entry::{Entry, Node, Settled, StoredKilled, StoredRecord};
-use files::Snapshot;
+use snapshot::Snapshot;
 use store::Store;
 use unlogged::Lines;
 use whole::{Hidden, Whole};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 
-use super::{Pipeline, snapshot::KernelTotals};
+use super::Pipeline;
 use crate::{
     attribution::outcome::Unsettled,
     capture::{
@@ -16,7 +16,9 @@ use crate::{
     },
     cgroup::oom_counters::{Readings, Seen},
     journal::{
-        entry::{Counted, Entry, Node, Pending, Settled, StoredKilled, Unreadable, entries},
+        entry::{
+            Counted, Entry, KernelTotals, Node, Pending, Settled, StoredKilled, Unreadable, entries,
+        },
         files::{Found, Stored, Trouble},
         store::Store,
         whole::Whole,

@@ -6,23 +6,14 @@ use super::Pipeline;
 use crate::{
     attribution::outcome::Unsettled,
     journal::{
-        entry::{Based, Entry, Node, Pending, StoredKilled, StoredRecord},
-        files::Snapshot,
+        entry::{Entry, Node, Pending, StoredKilled, StoredRecord},
+        snapshot::Snapshot,
         store,
         whole::{Hidden, Whole},
     },
     sinks::history::Query,
     sys::clock::Now,
 };
-
-/// What the kernel counted in all, over restarts and reboots.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct KernelTotals {
-    /// Marks.
-    pub marks: Based,
-    /// Records that the ring had no room for.
-    pub dropped: Based,
-}
 
 impl Pipeline {
     /// Counts that only grow, and how far the rings have been read.
