@@ -14,10 +14,7 @@
 //! Pods and kills are fed in by the one loop of the daemon, and time with them; nothing here waits,
 //! reads a clock or talks to anybody.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 pub use crate::attribution::pending::{AT_MOST, MAX_PARKED, PATIENCE};
 use crate::{
@@ -36,10 +33,8 @@ use crate::{
         labels::{Attribution, Scope},
         pod::PodUid,
     },
+    sys::repeats::Repeats,
 };
-
-/// When another pod that is not taken up is told of.
-const REFUSED_AGAIN: Duration = Duration::from_secs(600);
 
 /// What there is to attribute with.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +51,7 @@ pub struct Attributor {
     config: Config,
     index: Index,
     parked: Parking,
-    refused_at: Option<Instant>,
+    refused: Repeats,
 }
 
 /// What becomes of a kill.
@@ -164,12 +159,8 @@ impl Attributor {
     }
 
     fn tell(&mut self, refused: Refused, now: Instant) -> Option<Refused> {
-        let told = |at: Instant| now.saturating_duration_since(at) < REFUSED_AGAIN;
-        if self.refused_at.is_some_and(told) {
-            return None;
-        }
-        self.refused_at = Some(now);
-        Some(refused)
+        // Whatever is wrong with the pod.
+        self.refused.is_news("", now).then_some(refused)
     }
 
     /// Gives the kills whose time is over as what they are known to be.
