@@ -34,7 +34,7 @@ use crate::{
     model::kill::Record,
     sys::clock::Now,
 };
-use entry::{Entry, Node, Settled, StoredKilled, StoredRecord};
+use entry::{Entry, Node, StoredRecord};
 use snapshot::Snapshot;
 use store::Store;
 use unlogged::Lines;
@@ -93,7 +93,7 @@ impl Journal {
     /// Takes a kill that waits for a scrape.
     pub fn append_deferred(&mut self, killed: &Killed) {
         if self.store.is_some() {
-            self.append(&Entry::Deferred(Box::new(StoredKilled::of(killed))));
+            self.append(&Entry::deferred(killed));
         }
     }
 
@@ -114,7 +114,7 @@ impl Journal {
             Change::Settled { settled, .. } => {
                 if let Some(key) = Key::of(&settled.kill) {
                     let outcome = settled.outcome;
-                    store.add(&Entry::Settled(Settled { key, outcome }));
+                    store.add(&Entry::Settled { key, outcome });
                 }
             }
             Change::Complete(record) => {

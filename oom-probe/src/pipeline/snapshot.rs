@@ -6,7 +6,7 @@ use super::Pipeline;
 use crate::{
     attribution::outcome::Unsettled,
     journal::{
-        entry::{Entry, Node, Pending, StoredKilled, StoredRecord},
+        entry::{Entry, Node, StoredRecord},
         snapshot::Snapshot,
         store,
         whole::{Hidden, Whole},
@@ -76,7 +76,7 @@ impl Pipeline {
             push(Entry::Parked(Box::new(Whole(kill.clone()))));
         }
         for killed in self.first_scrape.kills() {
-            push(Entry::Deferred(Box::new(StoredKilled::of(killed))));
+            push(Entry::deferred(killed));
         }
         for unsettled in self.tracker.outcomes().unsettled() {
             push_pending(&mut push, &unsettled);
@@ -116,13 +116,13 @@ fn push_pending(push: &mut impl FnMut(Entry<'_>), unsettled: &Unsettled) {
     let Ok(record) = serde_json::value::to_raw_value(&**kill) else {
         return;
     };
-    push(Entry::Pending(Box::new(Pending {
-        record: StoredRecord {
+    push(Entry::Pending {
+        record: Box::new(StoredRecord {
             record: &record,
             hidden: Hidden::of(&kill.kill),
             has_line: false,
-        },
+        }),
         kills: *kills,
         last_victim: *last_victim,
-    })));
+    });
 }
