@@ -123,7 +123,7 @@ pub(super) async fn start(config: &Config) -> anyhow::Result<Started> {
     // A kubeconfig may belong to somebody else.
     let client = cluster_source.client(&node).await?;
     // Everything below works without, and so does whatever it starts.
-    privileges::keep_only(privileges::needed(mark.hook.hook))?;
+    privileges::keep_only(mark.hook.hook.needed_capabilities())?;
     for line in &refused {
         tracing::warn!("not usable here: {line}");
     }

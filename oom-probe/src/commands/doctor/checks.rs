@@ -83,7 +83,7 @@ fn missing(layout: &Layout) -> Vec<&str> {
 
 fn bpf(facts: &Facts) -> Check {
     const NAME: &str = "bpf(2)";
-    match Access::classify(facts) {
+    match facts.bpf_access() {
         Access::Granted => check(Level::Ok, NAME, "granted", ""),
         refused => {
             let obstacle = Obstacle::Bpf(refused);
@@ -120,7 +120,7 @@ fn capabilities(facts: &Facts) -> Check {
 
 fn seccomp(facts: &Facts) -> Check {
     const NAME: &str = "seccomp";
-    match (facts.seccomp, Access::classify(facts)) {
+    match (facts.seccomp, facts.bpf_access()) {
         (_, Access::Seccomp) => {
             let remedy = Obstacle::Bpf(Access::Seccomp).remedy().unwrap_or_default();
             check(Level::Failure, NAME, "a filter refuses bpf(2)", &remedy)
