@@ -43,7 +43,10 @@ use crate::{
         Sinks,
         history::History,
         kube_events::Events,
-        log::{Log, output::Output},
+        log::{
+            Log,
+            output::{self, Output},
+        },
         metrics::{HookInfo, Metrics, containers::Containers},
     },
     sys::{allocator, clock::Now, oom_score_adj, privileges},
@@ -104,6 +107,7 @@ pub(super) async fn start(config: &Config) -> anyhow::Result<Started> {
     };
     let options = load::Options {
         ring: config.ring_size,
+        open_nothing: &[output::THREAD],
         ..load::Options::default()
     };
     let Armed {

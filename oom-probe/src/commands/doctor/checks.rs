@@ -6,7 +6,7 @@ use crate::{
     capture::{
         environment::{Access, Capability, Facts, Lockdown, Seccomp},
         layout::{Layout, MemlockAccounting},
-        pin::Place,
+        pin::PinDirState,
         plan::{Candidate, DomainSource, Obstacle, Plan, Tried},
     },
     cgroup::hierarchy::Hierarchy,
@@ -17,7 +17,7 @@ pub(super) fn all(
     facts: &Facts,
     plan: &Plan,
     tried: Tried,
-    place: &Place,
+    place: &PinDirState,
     containers: &Containers,
 ) -> Vec<Check> {
     vec![
@@ -281,22 +281,22 @@ fn context(plan: &Plan, tried: Tried) -> Check {
 }
 
 /// Whether kills are kept while no daemon runs.
-fn pins(place: &Place) -> Check {
+fn pins(place: &PinDirState) -> Check {
     const NAME: &str = "pins";
     match place {
-        Place::Held(path, holder) => {
+        PinDirState::Held(path, holder) => {
             let hint = format!("of {holder}; kills are kept while no daemon runs");
             check(Level::Ok, NAME, &path.display().to_string(), &hint)
         }
-        Place::Left(path) => {
+        PinDirState::Left(path) => {
             let hint = "an earlier daemon's hooks go on recording: start one, or oom-probe unpin";
             check(Level::Note, NAME, &path.display().to_string(), hint)
         }
-        Place::Free(path) => {
+        PinDirState::Free(path) => {
             let hint = "kills will be kept while no daemon runs";
             check(Level::Ok, NAME, &path.display().to_string(), hint)
         }
-        Place::Unusable(why) => {
+        PinDirState::Unusable(why) => {
             let hint = "kills while no daemon runs are lost";
             check(Level::Warning, NAME, why, hint)
         }

@@ -8,7 +8,7 @@ use super::checks;
 use super::containers::Containers;
 use crate::capture::{
     environment::Facts,
-    pin::Place,
+    pin::PinDirState,
     plan::{Candidate, Loss, Obstacle, Plan, Tried},
 };
 
@@ -104,7 +104,7 @@ pub fn diagnose(
     facts: &Facts,
     plan: &Plan,
     tried: Tried,
-    pins: &Place,
+    pins: &PinDirState,
     containers: &Containers,
 ) -> Diagnosis {
     let captures = plan.refusal().is_none();
