@@ -7,8 +7,8 @@ use oom_probe_common::ledger::Count;
 use super::{
     accounting::{
         checkpoint::Checkpoint,
-        counters::Ledger,
-        reconciler::{self, Baseline, Referee, distance, read_together},
+        counters::{Baseline, Ledger},
+        reconciler::{self, Referee, distance, read_together},
         signal_loss::SignalWitness,
         tally::{Books, Lapses},
     },

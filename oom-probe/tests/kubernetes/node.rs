@@ -10,7 +10,7 @@ use oom_probe::{
         attributor::{Attributor, Config, Decision},
         outcome::{ContainerAt, LOOKS, Outcomes, Settled, Signs},
     },
-    cgroup::{kubepods::Kubepods, node::NodeCgroups, path::Identity, population::Population},
+    cgroup::{kubepods::Kubepods, node::NodeCgroups, path, population::Population},
     kube::{
         Link, PodEvent,
         client::Source,
@@ -333,7 +333,7 @@ pub(crate) fn kill_in(path: &str) -> Kill {
         "cgroup": {"id": 4321, "path": path}, "truncated": false,
     }))
     .unwrap();
-    kill.identity = Identity::from_path(path.as_bytes());
+    kill.identity = path::from_path(path.as_bytes());
     kill
 }
 

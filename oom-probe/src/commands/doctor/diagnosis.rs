@@ -8,7 +8,7 @@ use super::checks::{self, Check};
 use super::containers::Containers;
 use crate::capture::{
     environment::Facts,
-    pin::Place,
+    pin::PinDirState,
     plan::{Candidate, Loss, Obstacle, Plan, Tried},
 };
 
@@ -76,7 +76,7 @@ pub fn diagnose(
     facts: &Facts,
     plan: &Plan,
     tried: Tried,
-    pins: &Place,
+    pins: &PinDirState,
     containers: &Containers,
 ) -> Diagnosis {
     let captures = plan.refusal().is_none();
