@@ -9,7 +9,7 @@ use std::{
 };
 
 use proc_macro2::{TokenStream, TokenTree};
-use syn::{Attribute, Item, ItemMod, ItemUse, Macro, Meta, UseTree, visit::Visit};
+use syn::{Attribute, Item, ItemMod, ItemUse, Macro, Meta, UseTree, Visibility, visit::Visit};
 
 /// A module by its path from the crate's root.
 type Module = Vec<String>;
@@ -156,7 +156,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Takes a path that a file names.
     fn path(&mut self, names: &[String]) {
-        let Some(first) = names.first() else { return };
+        // A name alone is the file's own; so is `super` in a macro's `pub(super)`.
+        let [first, _, ..] = names else { return };
         let (mut at, mut rest) = match first.as_str() {
             "crate" => (Vec::new(), &names[1..]),
             "self" => (self.module.clone(), &names[1..]),
@@ -268,6 +269,9 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         self.path(&names);
         syn::visit::visit_path(self, path);
     }
+
+    /// `pub(super)` uses nothing.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
     fn visit_macro(&mut self, makro: &'ast Macro) {
         self.tokens(makro.tokens.clone());
