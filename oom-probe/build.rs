@@ -1,27 +1,15 @@
-//! Provides `OUT_DIR/oom-probe.o`, the kernel programs, and says in `OOM_PROBE_EBPF_KIND` where
-//! they came from; `OOM_PROBE_COMMIT` and `OOM_PROBE_BUILT_FROM` name the commit.
+//! Says what this build is: `OOM_PROBE_COMMIT` and `OOM_PROBE_BUILT_FROM` name the commit,
+//! `OOM_PROBE_EBPF_KIND` says where the kernel programs come from.
 
-#[path = "build/ebpf.rs"]
-mod ebpf;
-#[path = "build/plan.rs"]
-mod plan;
-#[path = "build/strip.rs"]
-mod strip;
-
-use std::path::{Path, PathBuf};
+use std::env;
+use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::{env, fs};
 
-use plan::{Facts, Plan, Toolchain};
-
-const WISH: &str = "OOM_PROBE_EBPF";
-const OBJECT: &str = "OOM_PROBE_EBPF_OBJECT";
-const TOOLCHAIN: &str = "OOM_PROBE_EBPF_TOOLCHAIN";
-const TARGET_DIR: &str = "OOM_PROBE_EBPF_TARGET_DIR";
-const CACHE: &str = "OOM_PROBE_CACHE";
 /// For builds without a repository, such as a container image's: the commit, short, and its date.
 const COMMIT: &str = "OOM_PROBE_COMMIT";
 const DATE: &str = "OOM_PROBE_COMMIT_DATE";
+/// From the build script of the crate that has the kernel programs.
+const KIND: &str = "DEP_OOM_PROBE_EBPF_KIND";
 
 fn main() -> ExitCode {
     match run() {
@@ -34,63 +22,20 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let out_dir = PathBuf::from(cargo_variable("OUT_DIR")?);
-    let manifest_dir = PathBuf::from(cargo_variable("CARGO_MANIFEST_DIR")?);
+    let manifest_dir = cargo_variable("CARGO_MANIFEST_DIR")?;
     let target_arch = cargo_variable("CARGO_CFG_TARGET_ARCH")?;
-    let workspace = manifest_dir
+    let kind = cargo_variable(KIND)?;
+    let workspace = Path::new(&manifest_dir)
         .parent()
         .ok_or("the package has no workspace above it")?;
-    let object = out_dir.join("oom-probe.o");
-
-    for path in [
-        "build.rs",
-        "build",
-        "../oom-probe-ebpf",
-        "../oom-probe-common",
-        "../Cargo.lock",
-    ] {
-        println!("cargo::rerun-if-changed={path}");
-    }
-    let plan = plan::decide(facts());
-    match &plan {
-        Plan::Source(toolchain) => {
-            let log_feature = env::var_os("CARGO_FEATURE_EBPF_LOG").is_some();
-            let target_dir = inner_target_dir(&out_dir, &target_arch, log_feature);
-            let built =
-                ebpf::compile(toolchain, workspace, &target_dir, &target_arch, log_feature)?;
-            ebpf::install(&built, &object)?;
-        }
-        Plan::Prebuilt(prebuilt) => {
-            println!("cargo::rerun-if-changed={}", prebuilt.display());
-            ebpf::install(prebuilt, &object)?;
-        }
-        Plan::Stub { warning } => {
-            fs::write(&object, [])
-                .map_err(|error| format!("cannot write {}: {error}", object.display()))?;
-            if let Some(warning) = warning {
-                println!("cargo::warning={warning}");
-            }
-        }
-        Plan::Refuse(message) => return Err(message.clone()),
-    }
-    println!("cargo::rustc-env=OOM_PROBE_EBPF_KIND={}", plan.kind());
+    println!("cargo::rerun-if-changed=build.rs");
     let (commit, date) = commit(workspace);
     let date = date.map_or_else(String::new, |date| format!(" of {date}"));
     println!("cargo::rustc-env={COMMIT}={commit}");
     println!("cargo::rustc-env=OOM_PROBE_BUILT_FROM={commit}{date}");
     println!("cargo::rustc-env=OOM_PROBE_ARCH={target_arch}");
+    println!("cargo::rustc-env=OOM_PROBE_EBPF_KIND={kind}");
     Ok(())
-}
-
-/// Where the inner cargo builds. The object is the same for every profile and target triple of one
-/// architecture, so the workspace's configuration names one place for all of them; without it the
-/// place is this script's own.
-fn inner_target_dir(out_dir: &Path, target_arch: &str, log_feature: bool) -> PathBuf {
-    let variant = if log_feature { "log" } else { "plain" };
-    match user_variable(TARGET_DIR) {
-        Some(shared) => PathBuf::from(shared).join(target_arch).join(variant),
-        None => out_dir.join("ebpf"),
-    }
 }
 
 /// A variable that cargo always sets for build scripts.
@@ -102,49 +47,6 @@ fn cargo_variable(name: &str) -> Result<String, String> {
 fn user_variable(name: &str) -> Option<String> {
     println!("cargo::rerun-if-env-changed={name}");
     env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-fn facts() -> Facts {
-    Facts {
-        wish: user_variable(WISH),
-        object: user_variable(OBJECT).map(PathBuf::from),
-        docs_rs: env::var_os("DOCS_RS").is_some(),
-        toolchain: recorded_toolchain(),
-    }
-}
-
-fn recorded_toolchain() -> Result<Toolchain, String> {
-    let record = match user_variable(TOOLCHAIN) {
-        Some(path) => PathBuf::from(path),
-        None => cache_dir()
-            .ok_or("neither HOME nor XDG_CACHE_HOME is set")?
-            .join("ebpf-toolchain.json"),
-    };
-    // Watching a file that does not exist would run this script, and compile the daemon, every
-    // time; xtask makes this script's own file newer when it records a first toolchain.
-    if record.exists() {
-        println!("cargo::rerun-if-changed={}", record.display());
-    }
-    let json = fs::read_to_string(&record)
-        .map_err(|_| format!("no eBPF toolchain is recorded in {}", record.display()))?;
-    let toolchain = Toolchain::from_record(&json)
-        .map_err(|error| format!("{} is unusable: {error}", record.display()))?;
-    match toolchain.missing(Path::exists) {
-        Some(path) => Err(format!("{} has gone", path.display())),
-        None => Ok(toolchain),
-    }
-}
-
-/// The same place as in xtask's `toolchain` module.
-fn cache_dir() -> Option<PathBuf> {
-    if let Some(cache) = user_variable(CACHE) {
-        return Some(PathBuf::from(cache));
-    }
-    let base = match user_variable("XDG_CACHE_HOME") {
-        Some(base) => PathBuf::from(base),
-        None => PathBuf::from(user_variable("HOME")?).join(".cache"),
-    };
-    Some(base.join("oom-probe"))
 }
 
 /// The commit that is checked out, short, and its day: never the build's, so that a build of one

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use oom_probe::capture::btf::{Btf, Kind, Type, TypeId};
+use capture::btf::{Btf, Kind, Type, TypeId};
 
 /// Where the reader begins.
 const ROOTS: &[(Kind, &str)] = &[

@@ -15,15 +15,15 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::{
-    capture::{
-        pin::{Gone, Pins},
-        ring::Readable,
-    },
     http::{self, Api, App, Status},
     kube::{Link, watch::Watch},
     pipeline::{Drained, Pipeline, STEP},
     service::{FLUSH, Stop},
     sinks::log::output::Output,
+};
+use capture::{
+    pin::{Gone, Pins},
+    ring::Readable,
     sys::clock::Now,
 };
 use config::Config;

@@ -1,6 +1,7 @@
 //! oom-probe sees every OOM kill on a node and names its pod, container and workload.
 //!
-//! The modules are layers: each uses only those listed below it.
+//! The modules are layers: each uses only those listed below it. Below all of them is the crate
+//! `capture`, the kernel side, which is usable without the rest.
 
 pub mod commands; // The command line: one subcommand each.
 pub mod oom_group; // The second daemon: keeps memory.oom.group as pods' annotations ask.
@@ -12,10 +13,6 @@ pub mod sinks; // Metrics, log, history, Kubernetes Events.
 pub mod journal; // What survives a restart.
 pub mod attribution; // Whose a kill is, and what became of the container.
 pub mod kube; // The pods of this node.
-pub mod capture; // The kernel side: hooks, ring, records, kills, counts.
-pub mod cgroup; // Paths of cgroups, and the files of the memory controller.
-pub mod model; // Kills, identities, labels.
-pub mod sys; // The machine: files, rights, clocks, text.
 
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz; // Entry points of the fuzz targets.

@@ -38,7 +38,6 @@ use tokio::{
 };
 
 use crate::{
-    cgroup::{hierarchy::MemoryRoot, kubepods::Kubepods},
     http::{self, Api, ApiAccess, App, Status},
     kube::{
         Link, PodEvent,
@@ -47,6 +46,9 @@ use crate::{
     },
     service::Stop,
     sinks::kube_events::post::Poster,
+};
+use capture::{
+    cgroup::{hierarchy::MemoryRoot, kubepods::Kubepods},
     sys::allocator,
 };
 use keeper::Keeper;

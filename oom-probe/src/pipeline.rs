@@ -8,25 +8,25 @@ use std::time::{Duration, Instant};
 
 use crate::{
     attribution::{change::Change, recovered::Recovered, tracker::Tracker},
-    capture::{
-        assemble::{Killed, Remembered},
-        handover::resumed::Position,
-        reader::{Batch, Captured, Reader},
-    },
     journal::{
         Journal,
         entry::{Counted, Entry, KernelTotals},
     },
     kube::PodEvent,
-    model::kill::Kill,
     sinks::{
         Sinks,
         kube_events::Events,
         metrics::{NodeCounters, first_scrape::FirstScrape},
     },
-    sys::{allocator, clock::Now},
 };
 use backlog::Backlog;
+use capture::{
+    assemble::{Killed, Remembered},
+    handover::resumed::Position,
+    model::kill::Kill,
+    reader::{Batch, Captured, Reader},
+    sys::{allocator, clock::Now},
+};
 
 /// Records that are taken at a time: what follows from so many is some 100 KiB of the journal.
 pub const STEP: usize = 128;

@@ -1,6 +1,6 @@
 //! The build script's decisions, held to tables.
 
-#[path = "../build/plan.rs"]
+#[path = "../capture/build/plan.rs"]
 mod plan;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oom_probe::cgroup::{
+use capture::cgroup::{
     files::{FileError, events, oom_group},
     hierarchy::MemoryRoot,
     ids::{CgroupNames, id_of},

@@ -12,16 +12,16 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bytemuck::Zeroable as _;
+use capture::{
+    assemble::{Assembler, Machine},
+    cgroup::{node::NodeCgroups, path},
+    model::kill::Kill,
+    record::{decode, encode},
+};
 use oom_probe::{
     attribution::attributor::{Attributor, Config},
-    capture::{
-        assemble::{Assembler, Machine},
-        record::{decode, encode},
-    },
-    cgroup::{node::NodeCgroups, path},
     http::exposition::{self, Encoding, Format},
     kube::{PodEvent, object},
-    model::kill::Kill,
     sinks::metrics::{Metrics, containers::Containers},
 };
 use oom_probe_common::{

@@ -1,12 +1,10 @@
 //! The record of a kill, by what the index of pods says of its cgroup.
 
 use super::victim;
-use crate::{
-    kube::index::{Found, InPod, Index},
-    model::{
-        kill::{HostRef, Kill, PodRef, Record, RecordType, SANDBOX, SCHEMA},
-        labels::{Attribution, Scope},
-    },
+use crate::kube::index::{Found, InPod, Index};
+use capture::model::{
+    kill::{HostRef, Kill, PodRef, Record, RecordType, SANDBOX, SCHEMA},
+    labels::{Attribution, Scope},
 };
 
 /// The record, or the kill again if a status is still to come. `found` is the attribution by a pod

@@ -7,7 +7,7 @@
 //! | after the pod was deleted or the container started anew | at once: `tombstone` |
 //! | before a status names the container | [parked](Decision::Parked), then `late`; after the deadline `unresolved`, with what is known of the pod |
 //! | while the API server is away | by the last known pods, else parked until it is back |
-//! | in the pod's own cgroup | at once, container [`POD`](crate::model::kill::SANDBOX) |
+//! | in the pod's own cgroup | at once, container [`POD`](capture::model::kill::SANDBOX) |
 //! | outside Kubernetes | at once: `host` |
 //! | on another node of the same kernel | no record: [`Decision::OtherNode`] |
 //!
@@ -22,12 +22,14 @@ use crate::{
         answer::{answer, conclude, record},
         pending::Parking,
     },
-    cgroup::node::NodeCgroups,
     kube::{
         PodEvent,
         index::{Found, Index, Refused},
         pod::Pod,
     },
+};
+use capture::{
+    cgroup::node::NodeCgroups,
     model::{
         kill::{Kill, Record},
         labels::{Attribution, Scope},
@@ -99,7 +101,7 @@ impl Attributor {
     /// Decides whose a kill is.
     pub fn on_kill(&mut self, mut kill: Kill, now: Instant) -> Decision {
         self.identify(&mut kill);
-        let scope = scope(&kill, self.config.node.root);
+        let scope = kill.scope(self.config.node.root);
         match scope {
             Scope::OtherNode => return Decision::OtherNode(Box::new(kill)),
             Scope::Unknown => {
@@ -247,36 +249,6 @@ impl Attributor {
     /// The pods.
     pub fn index(&self) -> &Index {
         &self.index
-    }
-}
-
-/// Whose processes the victim was among, by its cgroup alone.
-pub fn scope(kill: &Kill, node_root: Option<u64>) -> Scope {
-    if kill.cgroup.is_none() {
-        return Scope::Unknown;
-    }
-    match node_root {
-        Some(root) if !kill.cgroup_ids.contains(&root) => {
-            // The root may be among the levels that the record had no room for.
-            if kill.truncated || kill.cgroup_ids.iter().all(|id| *id == 0) {
-                return Scope::Unknown;
-            }
-            return Scope::OtherNode;
-        }
-        _ => {}
-    }
-    if kill.identity.undecided {
-        Scope::Unknown
-    } else if kill.identity.pod.is_some() {
-        Scope::Pod
-    } else if kill
-        .cgroup
-        .as_ref()
-        .is_some_and(|cgroup| cgroup.path.is_none())
-    {
-        Scope::Unknown
-    } else {
-        Scope::Host
     }
 }
 

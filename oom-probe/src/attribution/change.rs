@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use super::outcome::Settled;
-use crate::{
-    kube::pod::Pod,
-    model::kill::{Kill, Record},
-};
+use crate::kube::pod::Pod;
+use capture::model::kill::{Kill, Record};
 
 /// One thing that is known now and was not before.
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
 //! Kills for tests, as the assembler makes them.
 
-use crate::{
+use crate::sinks::fixture::pod_child;
+use capture::{
     cgroup::path,
     model::{
         kill::{Cgroup, Kill, Record, Victim},
         labels::VictimKind,
     },
-    sinks::fixture::pod_child,
 };
 
 /// A kill in the cgroup of that path; its ids are 100 for the leaf and one more for each level up.

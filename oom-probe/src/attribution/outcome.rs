@@ -17,7 +17,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{
+use capture::model::{
     cgroup_path::names as names_of,
     container::ContainerId,
     kill::{Kill, PodRef, Record, SANDBOX},

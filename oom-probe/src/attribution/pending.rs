@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{kube::pod::Pod, model::kill::Kill};
+use crate::kube::pod::Pod;
+use capture::model::kill::Kill;
 
 /// How long a kill waits for the status that names its container, while the API server answers.
 /// Longer than it takes to notice that a watch is dead and to open another.

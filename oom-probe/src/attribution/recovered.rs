@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{
+use capture::{
     cgroup::{
         hierarchy::MemoryRoot,
         oom_counters::{self, Counters, Missed, Now, Readings, Seen},

@@ -14,13 +14,13 @@ use super::{
     change::Change,
     outcome::{ContainerAt, Outcomes, Settled, Signs},
 };
-use crate::{
+use crate::kube::{
+    PodEvent,
+    index::{Found, Index},
+    pod::Pod,
+};
+use capture::{
     cgroup::population::{Population, Populations},
-    kube::{
-        PodEvent,
-        index::{Found, Index},
-        pod::Pod,
-    },
     model::{
         cgroup_path::names as names_of,
         kill::{Kill, Record},

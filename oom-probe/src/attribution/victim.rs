@@ -2,10 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{
-    kube::pod::{PidNamespace, Run},
-    model::{kill::Kill, labels::VictimKind},
-};
+use crate::kube::pod::{PidNamespace, Run};
+use capture::model::{kill::Kill, labels::VictimKind};
 
 /// How far the start of a container's init may be from the container's `startedAt`.
 const STARTS_WITHIN: SignedDuration = SignedDuration::from_secs(1);
@@ -87,7 +85,8 @@ fn by_start(start: Option<Timestamp>, run: Option<&Run>) -> VictimKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{attribution::fixture::kill_in, model::kill::PidNamespace as KernelPidNamespace};
+    use crate::attribution::fixture::kill_in;
+    use capture::model::kill::PidNamespace as KernelPidNamespace;
 
     const STARTED_AT: &str = "2025-11-20T12:00:10Z";
 

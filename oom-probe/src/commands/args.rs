@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::Args;
 use jiff::SignedDuration;
 
-use crate::{
-    capture::{btf::KERNEL_BTF, environment::Sources},
+use crate::http::ApiAccess;
+use capture::{
+    btf::KERNEL_BTF,
     cgroup::hierarchy::{CGROUP_ROOT, MemoryRoot},
-    http::ApiAccess,
+    environment::Sources,
     sys::host_name,
 };
 

@@ -20,14 +20,12 @@ pub use containers::Containers;
 pub use diagnosis::{Diagnosis, Rung, State, diagnose};
 pub use table::render;
 
-use crate::{
-    capture::{
-        environment::Facts,
-        pin::{PIN_DIR, PinDirState},
-        plan, trial,
-    },
+use crate::commands::args::NodeArgs;
+use capture::{
     cgroup::kubepods::Kubepods,
-    commands::args::NodeArgs,
+    environment::Facts,
+    pin::{PIN_DIR, PinDirState},
+    plan, trial,
 };
 
 /// The flags of `oom-probe doctor`.

@@ -8,10 +8,10 @@ use clap::Args;
 
 use super::args::DaemonArgs;
 use crate::{
-    cgroup::hierarchy::CGROUP_ROOT,
     oom_group::{self, Config, Tell},
     service,
 };
+use capture::cgroup::hierarchy::CGROUP_ROOT;
 
 /// The flags of `oom-probe oom-group`.
 #[derive(Clone, Debug, Args)]

@@ -10,13 +10,13 @@ use clap::Args;
 
 use super::args::{DaemonArgs, NodeArgs, duration};
 use crate::{
-    capture::{pin::PIN_DIR, ring::RingSize},
     daemon::{self, config::Config},
     journal::STATE_DIR,
     kube::client,
     service,
     sinks::{kube_events, log, metrics::containers::MAX_CONTAINERS},
 };
+use capture::{pin::PIN_DIR, ring::RingSize};
 
 /// The flags of `oom-probe run`.
 #[derive(Clone, Debug, Args)]

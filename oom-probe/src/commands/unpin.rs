@@ -7,11 +7,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{
-    capture::pin::{OpenError, PIN_DIR, PinDir},
-    journal::STATE_DIR,
-    service,
-};
+use crate::{journal::STATE_DIR, service};
+use capture::pin::{OpenError, PIN_DIR, PinDir};
 
 /// The flags of `oom-probe unpin`.
 #[derive(Clone, Debug, clap::Args)]

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{
-    capture::{environment::Sources, ring::RingSize},
     http::ApiAccess,
     kube::client,
     sinks::{kube_events, log},
 };
+use capture::{environment::Sources, ring::RingSize};
 
 /// What the daemon is to do. Each field is a flag of `oom-probe run`.
 #[derive(Clone, Debug)]

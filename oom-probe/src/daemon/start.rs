@@ -14,25 +14,6 @@ use crate::{
         recovered::Recovered,
         tracker::Tracker,
     },
-    capture::{
-        accounting::{reconciler, signal_loss::SignalWitness},
-        assemble::Machine,
-        btf::KERNEL_BTF,
-        enrich::Complete,
-        environment::Facts,
-        load::{self, Armed, Hooks},
-        pin::{OpenError, PinDir, Pins},
-        plan::{Plan, plan},
-        reader::{Reader, Sources},
-        ring::Readable,
-    },
-    cgroup::{
-        hierarchy::{CGROUP_ROOT, MemoryRoot},
-        ids,
-        kubepods::Kubepods,
-        node::NodeCgroups,
-        population::Populations,
-    },
     journal::store::Store,
     kube::{
         client,
@@ -49,6 +30,25 @@ use crate::{
         },
         metrics::{HookInfo, Metrics, containers::Containers},
     },
+};
+use capture::{
+    accounting::{reconciler, signal_loss::SignalWitness},
+    assemble::Machine,
+    btf::KERNEL_BTF,
+    cgroup::{
+        hierarchy::{CGROUP_ROOT, MemoryRoot},
+        ids,
+        kubepods::Kubepods,
+        node::NodeCgroups,
+        population::Populations,
+    },
+    enrich::Complete,
+    environment::Facts,
+    load::{self, Armed, Hooks},
+    pin::{OpenError, PinDir, Pins},
+    plan::{Plan, plan},
+    reader::{Reader, Sources},
+    ring::Readable,
     sys::{allocator, clock::Now, oom_score_adj, privileges},
 };
 
@@ -215,7 +215,7 @@ pub(super) async fn start(config: &Config) -> anyhow::Result<Started> {
 }
 
 fn without_context(context: &'static str, plan: &Plan) -> &'static str {
-    use crate::capture::plan::DomainSource;
+    use capture::plan::DomainSource;
     match (context, plan.without_context) {
         ("none", DomainSource::OomLock) => "none, the limit that was hit is told by oom_lock",
         ("none", DomainSource::Inferred) => "none, the limit that was hit is inferred",

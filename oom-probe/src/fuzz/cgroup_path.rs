@@ -1,6 +1,6 @@
 //! A cgroup path, as any process that may make cgroups can name it.
 
-use crate::{cgroup::path, model::cgroup_path::CgroupPath, sys::escape::escape};
+use capture::{cgroup::path, model::cgroup_path::CgroupPath, sys::escape::escape};
 
 pub(super) fn run(input: &[u8]) {
     let identity = path::from_path(input);

@@ -9,16 +9,16 @@ use prometheus_client::metrics::counter::Counter;
 
 use crate::{
     attribution::attributor::{Attributor, Config, Decision},
-    capture::{
-        assemble::{Assembler, Machine, Witness},
-        record::{Payload, decode},
-    },
-    cgroup::node::NodeCgroups,
-    model::kill::Record,
     sinks::{
         log::line::line,
         metrics::containers::{Containers, MAX_CONTAINERS, SERIES_TTL},
     },
+};
+use capture::{
+    assemble::{Assembler, Machine, Witness},
+    cgroup::node::NodeCgroups,
+    model::kill::Record,
+    record::{Payload, decode},
 };
 
 /// Input: any number of items, each behind its length and what to do with it, in two bytes: the

@@ -2,7 +2,7 @@
 
 use oom_probe_common::offsets::ABSENT;
 
-use crate::capture::{
+use capture::{
     btf::Btf,
     layout::{self, format::Format},
 };

@@ -15,11 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::sinks::history::History;
-use crate::{
-    model::kill::Record,
-    sinks::{fixture, metrics::Metrics},
-};
+use crate::sinks::{fixture, history::History, metrics::Metrics};
+use capture::model::kill::Record;
 
 /// Nothing here takes as long on a machine that is alive.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -18,20 +18,17 @@ use super::{
     whole::{Hidden, Whole},
     window::StoredWindow,
 };
-use crate::{
-    attribution::outcome,
-    capture::{
-        assemble::{Killed, Remembered},
-        handover::resumed::Position,
-        ring::RingState,
-    },
+use crate::{attribution::outcome, kube::pod::Pod};
+use capture::{
+    assemble::{Killed, Remembered},
     cgroup::oom_counters::Readings,
-    kube::pod::Pod,
+    handover::resumed::Position,
     model::{
         kill::{Kill, Record},
         labels::{Attribution, Limit, Outcome, Role, Scope},
         pod::PodUid,
     },
+    ring::RingState,
 };
 
 /// Version of the files. A daemon reads its own and those before it.

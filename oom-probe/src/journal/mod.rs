@@ -28,12 +28,8 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use crate::{
-    attribution::{change::Change, outcome::Key},
-    capture::assemble::Killed,
-    model::kill::Record,
-    sys::clock::Now,
-};
+use crate::attribution::{change::Change, outcome::Key};
+use capture::{assemble::Killed, model::kill::Record, sys::clock::Now};
 use entry::{Entry, Node, StoredRecord};
 use snapshot::Snapshot;
 use store::Store;

@@ -11,10 +11,10 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    cgroup::oom_counters::Readings,
     journal::{entry::Entry, frame},
     kube::pod::Pod,
 };
+use capture::cgroup::oom_counters::Readings;
 
 /// Everything up to a moment.
 pub struct Snapshot {

@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{
+use capture::{
     cgroup::path,
     model::{
         identity::Identity,
@@ -111,8 +111,8 @@ mod tests {
             r"/system.slice/a\\x2d.service",
         ] {
             let mut kill = kill_in("/");
-            let path = crate::model::cgroup_path::names(path.as_bytes());
-            let path = crate::model::cgroup_path::CgroupPath::from_levels(path);
+            let path = capture::model::cgroup_path::names(path.as_bytes());
+            let path = capture::model::cgroup_path::CgroupPath::from_levels(path);
             kill.identity = path::parse(path.names());
             kill.cgroup.as_mut().expect("the fixture has one").path = Some(path);
             let kept = serde_json::to_string(&Whole(&kill)).unwrap();

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::whole::Hidden;
-use crate::model::{kill::Record, labels::Outcome};
+use capture::model::{kill::Record, labels::Outcome};
 
 /// A container's window, and the bucket of the node as of then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use kube::client::Body;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::sys::escape::escape;
+use capture::sys::escape::escape;
 
 /// Longer waits that a server asks for are not granted: some minutes without pods are bad enough.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);

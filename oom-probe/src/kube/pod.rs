@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{names::Names, object, workload};
-use crate::model::{
+use capture::model::{
     container::ContainerId,
     kill::{PodRef, Workload},
     pod::{PodUid, Qos},

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::object::{Metadata, OwnerReference};
-use crate::model::kill::Workload;
+use capture::model::kill::Workload;
 
 /// What a pod belongs to, and what says so.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,8 @@
 //! What a pod's annotations ask for: `oom-probe.io/memory.oom.group: "0"` for all of its containers,
 //! `oom-probe.io/memory.oom.group.<container>` for one.
 
-use crate::{
-    kube::{object::OOM_GROUP, pod::Pod},
-    model::labels::closed_set,
-};
+use crate::kube::{object::OOM_GROUP, pod::Pod};
+use capture::model::labels::closed_set;
 
 closed_set! {
     /// A value of `memory.oom.group`.

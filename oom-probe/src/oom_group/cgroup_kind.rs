@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
+use capture::{
     cgroup::kubepods::Kubepods,
     model::{container::ContainerId, pod::PodUid},
 };

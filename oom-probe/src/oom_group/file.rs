@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::annotation::Setting;
-use crate::sys::escape::Escaped;
+use capture::sys::escape::Escaped;
 
 /// The file in the cgroup's directory.
 pub(super) const NAME: &str = "memory.oom.group";

@@ -27,9 +27,9 @@ use super::{
     notify::{Change, Changes, Notify},
     step::{Step, Wanted, Writer, step, wanted},
 };
-use crate::{
+use crate::kube::{PodEvent, index::Index, object, pod::Pod};
+use capture::{
     cgroup::{hierarchy::MemoryRoot, kubepods::Kubepods},
-    kube::{PodEvent, index::Index, object, pod::Pod},
     model::{container::ContainerId, pod::PodUid},
 };
 

@@ -10,7 +10,8 @@ use prometheus_client::{
 };
 
 use super::annotation::Setting;
-use crate::{model::labels::closed_set, sinks::metrics::process::ProcessCollector};
+use crate::sinks::metrics::process::ProcessCollector;
+use capture::model::labels::closed_set;
 
 closed_set! {
     /// Why this daemon wrote a value.

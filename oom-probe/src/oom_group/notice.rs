@@ -14,8 +14,8 @@ use crate::{
         note::{MAX_NOTE, cut},
         object::{Event, Kind, Saying, Subject},
     },
-    sys::escape::{Escaped, escape},
 };
+use capture::sys::escape::{Escaped, escape};
 
 /// Something that a pod's owner has to know.
 #[derive(Clone, Debug)]
@@ -128,8 +128,8 @@ mod tests {
     use crate::{
         kube::{fixture, names::Names},
         oom_group::annotation::Reason,
-        sys::escape::escape_again,
     };
+    use capture::sys::escape::escape_again;
 
     fn pod() -> Arc<Pod> {
         let object = serde_json::from_value(fixture::pod("cart", 1).sidecar("mesh").0).unwrap();

@@ -11,7 +11,7 @@ use super::{
     cgroup_kind::{CgroupKind, children, walk},
     file,
 };
-use crate::cgroup::{hierarchy::MemoryRoot, kubepods::Kubepods};
+use capture::cgroup::{hierarchy::MemoryRoot, kubepods::Kubepods};
 
 /// Puts back what is noted in the cgroups of all containers, and says so.
 ///

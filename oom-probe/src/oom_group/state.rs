@@ -11,7 +11,7 @@ use super::{
     metrics::InfoLabels,
     step::{Wanted, wanted},
 };
-use crate::model::{
+use capture::model::{
     cgroup_path::{CgroupPath, names},
     container::ContainerId,
 };

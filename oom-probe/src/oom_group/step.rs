@@ -1,7 +1,8 @@
 //! What to do with one cgroup: pure.
 
 use super::annotation::{Asked, Setting};
-use crate::{kube::pod::Pod, model::container::ContainerId};
+use crate::kube::pod::Pod;
+use capture::model::container::ContainerId;
 
 /// What a container's cgroups are to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

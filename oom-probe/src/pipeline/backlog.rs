@@ -7,11 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    capture::{assemble::Remembered, ring::RingState},
-    journal::entry::Counted,
-    sys::clock::Now,
-};
+use crate::journal::entry::Counted;
+use capture::{assemble::Remembered, ring::RingState, sys::clock::Now};
 
 /// The part of the ring that may wait for a disk that takes nothing.
 const MOST_UNWRITTEN: f64 = 0.5;

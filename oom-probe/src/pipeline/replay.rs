@@ -9,19 +9,19 @@ use prometheus_client::metrics::counter::Counter;
 use super::Pipeline;
 use crate::{
     attribution::outcome::Unsettled,
-    capture::{
-        assemble::{Killed, Remembered},
-        reader::Resume,
-        ring::RingState,
-    },
-    cgroup::oom_counters::{Readings, Seen},
     journal::{
         entry::{Counted, Entry, KernelTotals, Node, Unreadable, entries},
         files::{Found, Stored, Trouble},
         store::Store,
         whole::Whole,
     },
+};
+use capture::{
+    assemble::{Killed, Remembered},
+    cgroup::oom_counters::{Readings, Seen},
     model::kill::Kill,
+    reader::Resume,
+    ring::RingState,
     sys::clock::Now,
 };
 

@@ -12,8 +12,8 @@ use crate::{
         whole::{Hidden, Whole},
     },
     sinks::history::Query,
-    sys::clock::Now,
 };
+use capture::sys::clock::Now;
 
 impl Pipeline {
     /// Counts that only grow, and how far the rings have been read.

@@ -9,12 +9,10 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{
-    capture::{
-        load::ArmError,
-        pin::{Gone, Held},
-    },
-    sinks::log::output::Output,
+use crate::sinks::log::output::Output;
+use capture::{
+    load::ArmError,
+    pin::{Gone, Held},
 };
 
 /// How long what waits may take to be written when a daemon ends.

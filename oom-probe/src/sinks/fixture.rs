@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::kill::Record;
+use capture::model::kill::Record;
 
 /// A child in a container killed at the container's limit while PID 1 lives on.
 pub(crate) fn pod_child() -> Record {

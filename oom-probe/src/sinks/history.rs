@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::model::kill::Record;
+use capture::model::kill::Record;
 
 /// A bounded ring of serialised records.
 #[derive(Debug)]

@@ -21,10 +21,8 @@ use jiff::SignedDuration;
 use kube::Client;
 use prometheus_client::metrics::counter::Counter;
 
-use crate::{
-    attribution::outcome::Settled,
-    journal::window::StoredWindow,
-    kube::pod::Pod,
+use crate::{attribution::outcome::Settled, journal::window::StoredWindow, kube::pod::Pod};
+use capture::{
     model::{kill::Record, labels::Outcome},
     sys::clock::Now,
 };

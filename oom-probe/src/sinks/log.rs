@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
-use crate::model::kill::Record;
+use capture::model::kill::Record;
 pub use line::line;
 pub(crate) use line::{escaped, is_in_container, limit_bytes, named, short, size};
 use output::Output;

@@ -20,10 +20,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::{
-    journal::entry::{Counted, Totals},
-    model::labels::{Attribution, Limit, Role, Scope},
-};
+use crate::journal::entry::{Counted, Totals};
+use capture::model::labels::{Attribution, Limit, Role, Scope};
 use node::KernelCounters;
 pub use node::NodeCounters;
 

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use crate::{
     attribution::change::Change,
     journal::{Published, window::StoredWindow},
+};
+use capture::{
     model::kill::{Kill, Record},
     sys::clock::Now,
 };

@@ -1,6 +1,6 @@
 //! Paths outside Kubernetes.
 
-use oom_probe::{
+use capture::{
     cgroup::path,
     model::{container::Runtime, labels::Limit, unit::Unit},
 };

@@ -5,7 +5,7 @@ mod places;
 mod pods;
 mod properties;
 
-use oom_probe::{
+use capture::{
     cgroup::path,
     model::{cgroup_path::CgroupPath, container::ContainerId, labels::Limit, pod::PodUid},
 };

@@ -1,6 +1,6 @@
 //! What is a pod and what is only named like one.
 
-use oom_probe::{
+use capture::{
     cgroup::kubepods::Kubepods,
     model::{cgroup_path::CgroupPath, unit::Unit},
 };

@@ -1,6 +1,6 @@
 //! Paths below a pod's cgroup.
 
-use oom_probe::{
+use capture::{
     cgroup::path,
     model::{container::Runtime, pod::Qos},
 };

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::ffi::OsStrExt};
 
-use oom_probe::{
+use capture::{
     cgroup::{
         hierarchy::{Hierarchy, MemoryRoot},
         path,

@@ -1,6 +1,6 @@
 //! BTF made by hand, and recorded BTF with something changed in it.
 
-use oom_probe::capture::btf::{Btf, TypeId};
+use capture::btf::{Btf, TypeId};
 
 /// BTF of these words of types and these names, each behind a NUL.
 pub(crate) fn btf(types: &[u32], names: &[&str]) -> Vec<u8> {

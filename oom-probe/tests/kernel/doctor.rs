@@ -1,13 +1,11 @@
-use oom_probe::{
-    capture::{
-        environment::{Calls, Capabilities, Capability, Facts, Lockdown, Memlock, Seccomp},
-        pin::PinDirState,
-        plan::{Tried, plan},
-        trial::Target,
-    },
+use capture::{
     cgroup::hierarchy::{Hierarchy, MemoryRoot},
-    commands::doctor::{Check, Containers, Diagnosis, Level, State, diagnose, render},
+    environment::{Calls, Capabilities, Capability, Facts, Lockdown, Memlock, Seccomp},
+    pin::PinDirState,
+    plan::{Tried, plan},
+    trial::Target,
 };
+use oom_probe::commands::doctor::{Check, Containers, Diagnosis, Level, State, diagnose, render};
 
 use super::recorded::{self, KERNELS};
 

@@ -1,4 +1,4 @@
-use oom_probe::capture::{
+use capture::{
     btf::{Btf, Kind},
     layout::{self, Layout, MarkVictim, MemlockAccounting, OomKillProcess, SignalGenerate},
 };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oom_probe::capture::{
+use capture::{
     btf::{Btf, Kind, Malformed, TypeId},
     layout::{self, format::Format},
 };

@@ -1,4 +1,4 @@
-use oom_probe::capture::{
+use capture::{
     environment::{Access, Calls, Capabilities, Capability, Memlock},
     plan::{MarkHook, Obstacle},
 };

@@ -1,4 +1,4 @@
-use oom_probe::capture::{
+use capture::{
     environment::{Facts, Lockdown, SignalFields},
     layout::{MarkVictim, OomKillProcess, SignalGenerate},
     plan::{

@@ -1,4 +1,4 @@
-use oom_probe::capture::btf::{Array, Btf, Enumerator, Kind, Located, Malformed, TypeId};
+use capture::btf::{Array, Btf, Enumerator, Kind, Located, Malformed, TypeId};
 
 use super::builder::{btf, info};
 
@@ -225,13 +225,13 @@ fn it_keeps_the_file_and_four_bytes_a_type() {
 
 #[test]
 fn the_running_kernel_is_read_where_it_has_btf() {
-    let path = std::path::Path::new(oom_probe::capture::btf::KERNEL_BTF);
+    let path = std::path::Path::new(capture::btf::KERNEL_BTF);
     if !path.exists() {
         eprintln!("skipped: no {}", path.display());
         return;
     }
     let btf = Btf::read(path).unwrap();
-    let layout = oom_probe::capture::layout::resolve(&btf);
+    let layout = capture::layout::resolve(&btf);
     assert!(
         layout.has(&["task_pid", "task_tgid", "task_comm"]),
         "{:?}",

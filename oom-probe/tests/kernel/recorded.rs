@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use oom_probe::{
-    capture::{
-        btf::{Btf, KERNEL_BTF},
-        environment::{
-            Calls, Capabilities, Capability, Facts, Lockdown, Memlock, Seccomp, Tracefs,
-            signal_fields,
-        },
-        layout::{self, Layout, format::Format},
-    },
+use capture::{
+    btf::{Btf, KERNEL_BTF},
     cgroup::hierarchy::{Hierarchy, MemoryRoot},
+    environment::{
+        Calls, Capabilities, Capability, Facts, Lockdown, Memlock, Seccomp, Tracefs, signal_fields,
+    },
+    layout::{self, Layout, format::Format},
 };
 
 /// Names of the recorded kernels.

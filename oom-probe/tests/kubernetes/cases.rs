@@ -1,7 +1,7 @@
 //! The cases that must come out right, from the API server to the series and the Event: exactly one
 //! count on the right series, and none on any other.
 
-use oom_probe::model::{
+use capture::model::{
     kill::{Domain, Kill, PidNamespace},
     labels::Role,
 };

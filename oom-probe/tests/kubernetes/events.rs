@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use capture::{
+    model::{kill::Record, labels::Outcome},
+    sys::clock::Now,
+};
 use oom_probe::{
     attribution::outcome::Settled,
-    model::{kill::Record, labels::Outcome},
     sinks::kube_events::{Events, Mode},
-    sys::clock::Now,
 };
 use prometheus_client::metrics::counter::Counter;
 use serde_json::json;

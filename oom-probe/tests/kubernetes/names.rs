@@ -6,18 +6,17 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use oom_probe::{
-    http::exposition::{self, Encoding, Format},
-    kube::{index::Index, object},
-    model::pod::PodUid,
-    sinks::metrics::containers::{Containers, SERIES_TTL},
-};
-use prometheus_client::{metrics::counter::Counter, registry::Registry};
-
 use crate::apiserver::{
     hostile::{CONTAINERS_EACH, hostile},
     pods::uid,
 };
+use capture::model::pod::PodUid;
+use oom_probe::{
+    http::exposition::{self, Encoding, Format},
+    kube::{index::Index, object},
+    sinks::metrics::containers::{Containers, SERIES_TTL},
+};
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
 const PODS: u32 = 2500;
 /// promtool's linter takes time by the square of the series: two minutes for those of all pods.

@@ -5,32 +5,33 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::apiserver::{
+    Answer, ApiServer, Call,
+    pods::{container_id, container_path, pod, uid},
+};
+use capture::{
+    cgroup::{kubepods::Kubepods, node::NodeCgroups, path, population::Population},
+    model::kill::{Kill, Record},
+    sys::clock::Now,
+};
 use oom_probe::{
     attribution::{
         attributor::{Attributor, Config, Decision},
         outcome::{ContainerAt, LOOKS, Outcomes, Settled, Signs},
     },
-    cgroup::{kubepods::Kubepods, node::NodeCgroups, path, population::Population},
     kube::{
         Link, PodEvent,
         client::Source,
         index::{Found, Index},
         watch::{Patience, Watch},
     },
-    model::kill::{Kill, Record},
     sinks::{
         kube_events::{Events, Mode},
         metrics::containers::{Containers, MAX_CONTAINERS, SERIES_TTL},
     },
-    sys::clock::Now,
 };
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use tokio::time::timeout;
-
-use crate::apiserver::{
-    Answer, ApiServer, Call,
-    pods::{container_id, container_path, pod, uid},
-};
 
 pub(crate) const NODE: &str = "node-1";
 /// Times that a busy machine keeps; only what a test waits for is short.

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use oom_probe::model::{kill::Record, labels::Role};
-
 use crate::metrics::Metrics;
+use capture::model::{kill::Record, labels::Role};
 
 /// How far the kernel's counters may go beyond the kills told.
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,13 +3,14 @@
 use std::thread;
 use std::time::Instant;
 
-use oom_probe::model::kill::Record;
-
-use crate::books::{self, Allowed};
-use crate::kernel_log::KernelLog;
-use crate::metrics::Metrics;
-use crate::wait::{PATIENCE, PAUSE};
-use crate::world::World;
+use crate::{
+    books::{self, Allowed},
+    kernel_log::KernelLog,
+    metrics::Metrics,
+    wait::{PATIENCE, PAUSE},
+    world::World,
+};
+use capture::model::kill::Record;
 
 /// What was known at a moment.
 #[derive(Clone)]

@@ -8,10 +8,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use oom_probe::model::kill::Record;
-
-use crate::wait::{self, PATIENCE, PAUSE};
-use crate::{http, metrics::Metrics};
+use crate::{
+    http,
+    metrics::Metrics,
+    wait::{self, PATIENCE, PAUSE},
+};
+use capture::model::kill::Record;
 
 const ANY_PORT: &str = "127.0.0.1:0";
 

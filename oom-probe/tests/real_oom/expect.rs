@@ -2,15 +2,13 @@
 
 use std::fs;
 
-use hog::cgroup::Cgroup;
-use oom_probe::model::{
+use crate::{case::Case, world::World};
+use capture::model::{
     cgroup_path::{CgroupPath, names},
     kill::{Kill, Record},
     labels::{Cause, Constraint, Limit, LimitSource, Role, VictimKind},
 };
-
-use crate::case::Case;
-use crate::world::World;
+use hog::cgroup::Cgroup;
 
 /// The most that usage may differ from a limit that was just hit. A CPU charges 64 pages ahead
 /// (mm/memcontrol.c `MEMCG_CHARGE_BATCH`) and keeps one of small objects; reclaim makes each give them

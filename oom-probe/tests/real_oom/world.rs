@@ -11,9 +11,8 @@ use hog::cgroup::{Cgroup, Hierarchy, Version, remove_tree};
 use hog::guard;
 use hog::resident::Resident;
 
-use oom_probe::model::kill::{Kill, Record};
-
 use crate::daemon::Daemon;
+use capture::model::kill::{Kill, Record};
 
 /// Everything that a scenario works with.
 pub(crate) struct World {

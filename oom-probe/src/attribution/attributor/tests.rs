@@ -2,11 +2,13 @@ mod waiting;
 
 use crate::{
     attribution::fixture::kill_in,
-    cgroup::{kubepods::Kubepods, node::NodeCgroups},
     kube::{
         fixture::{PodJson, config_hash, container_id, container_path, pod, uid},
         index, object,
     },
+};
+use capture::{
+    cgroup::{kubepods::Kubepods, node::NodeCgroups},
     model::{
         kill::{Cgroup, PodRef},
         labels::VictimKind,
@@ -306,8 +308,8 @@ fn two_nodes_on_one_kernel_each_take_their_own_kills() {
     // Where the record had no room for the node's root nothing can be said.
     let mut cut = kill();
     cut.truncated = true;
-    assert_eq!(scope(&cut, Some(203)), Scope::Unknown);
-    assert_eq!(scope(&cut, Some(105)), Scope::Pod);
+    assert_eq!(cut.scope(Some(203)), Scope::Unknown);
+    assert_eq!(cut.scope(Some(105)), Scope::Pod);
 }
 
 #[test]
@@ -328,7 +330,7 @@ fn the_victims_kind_comes_with_the_pod() {
     ] {
         let mut kill = kill_in(&path);
         kill.victim.ns_pid = Some(27);
-        kill.victim.pid_ns = Some(crate::model::kill::PidNamespace { level: 1, inum: 7 });
+        kill.victim.pid_ns = Some(capture::model::kill::PidNamespace { level: 1, inum: 7 });
         let Decision::Record(record) = node.kill(kill) else {
             panic!("{path}");
         };

@@ -1,7 +1,7 @@
 //! Where to look for what became of a container.
 
 use super::{ContainerAt, seen_from_node};
-use crate::model::kill::Kill;
+use capture::model::kill::Kill;
 
 impl<'a> ContainerAt<'a> {
     /// The victim's container.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{cgroup::population::Population, model::labels::Outcome};
+use capture::{cgroup::population::Population, model::labels::Outcome};
 
 /// When the container is looked at again, after the event's last victim.
 pub const LOOKS: [Duration; 3] = [

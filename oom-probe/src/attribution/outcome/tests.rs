@@ -4,11 +4,10 @@ mod unreported;
 use super::*;
 use crate::{
     attribution::fixture::kill_in,
-    cgroup::population::Population,
     kube::fixture::{container_id, container_path, uid},
-    model::kill::Domain,
     sinks::fixture::pod_child,
 };
+use capture::{cgroup::population::Population, model::kill::Domain};
 
 const SECOND: Duration = Duration::from_secs(1);
 const POPULATED: Signs = seen(Some(Population::Populated));

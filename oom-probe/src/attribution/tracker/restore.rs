@@ -10,6 +10,8 @@ use crate::{
         outcome::{Key, Outcomes, Unsettled},
     },
     kube::pod::Pod,
+};
+use capture::{
     model::{
         kill::{Kill, Record},
         labels::Outcome,

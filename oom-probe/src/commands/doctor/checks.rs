@@ -3,14 +3,12 @@
 use serde::Serialize;
 
 use super::containers::Containers;
-use crate::{
-    capture::{
-        environment::{Access, Capability, Facts, Lockdown, Seccomp},
-        layout::{Layout, MemlockAccounting},
-        pin::PinDirState,
-        plan::{Candidate, DomainSource, Obstacle, Plan, Tried},
-    },
+use capture::{
     cgroup::hierarchy::Hierarchy,
+    environment::{Access, Capability, Facts, Lockdown, Seccomp},
+    layout::{Layout, MemlockAccounting},
+    pin::PinDirState,
+    plan::{Candidate, DomainSource, Obstacle, Plan, Tried},
 };
 
 /// One thing that was looked at.

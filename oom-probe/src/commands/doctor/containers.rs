@@ -4,9 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cgroup::files::oom_group;
-use crate::cgroup::hierarchy::MemoryRoot;
-use crate::cgroup::kubepods::Kubepods;
+use capture::cgroup::{files::oom_group, hierarchy::MemoryRoot, kubepods::Kubepods};
 
 /// Directories looked at: some ten times what a full node has.
 const MAX_DIRECTORIES: usize = 20_000;
@@ -74,7 +72,7 @@ fn is_pause(cgroup: &Path, proc_root: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cgroup::hierarchy::Hierarchy;
+    use capture::cgroup::hierarchy::Hierarchy;
 
     const POD: &str = "kubepods.slice/kubepods-pod3f6fb1cc_4ad9_4d0a_8a5b_0a3b1c2d3e4f.slice";
 

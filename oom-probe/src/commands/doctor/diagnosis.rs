@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::checks::{self, Check};
 use super::containers::Containers;
-use crate::capture::{
+use capture::{
     environment::Facts,
     pin::PinDirState,
     plan::{Candidate, Loss, Obstacle, Plan, Tried},

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::{model::kill::Record, sys::escape::escape_again};
+use capture::{model::kill::Record, sys::escape::escape_again};
 
 /// Time to connect, and for an answer beyond the time it was asked to wait.
 const PATIENCE: Duration = Duration::from_secs(10);

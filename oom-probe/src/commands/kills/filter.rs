@@ -1,6 +1,6 @@
 //! Which kills are wanted, by what Kubernetes calls their container.
 
-use crate::model::kill::Record;
+use capture::model::kill::Record;
 
 /// What a kill has to match; what is not given matches all.
 #[derive(Clone, Debug, Default, clap::Args)]

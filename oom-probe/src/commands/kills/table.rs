@@ -3,12 +3,12 @@
 use comfy_table::{ColumnConstraint, Table, Width, presets};
 use jiff::tz::TimeZone;
 
-use crate::{
+use crate::sinks::log::{escaped, is_in_container, limit_bytes, named, short, size};
+use capture::{
     model::{
         kill::{Kill, Record},
         labels::{Limit, Role, Scope, VictimKind},
     },
-    sinks::log::{escaped, is_in_container, limit_bytes, named, short, size},
     sys::escape::escape_again,
 };
 
@@ -145,7 +145,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{sinks::fixture, sys::escape::escape};
+    use crate::sinks::fixture;
+    use capture::sys::escape::escape;
 
     #[test]
     fn rows_line_up_under_their_header() {

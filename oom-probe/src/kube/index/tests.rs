@@ -1,6 +1,6 @@
 use super::*;
-use crate::cgroup::path;
 use crate::kube::fixture::{PodJson, config_hash, container_id, container_path, pod, uid};
+use capture::cgroup::path;
 
 fn object(pod: &PodJson) -> object::Pod {
     serde_json::from_value(pod.0.clone()).unwrap()

@@ -3,7 +3,8 @@
 use tokio::{sync::watch, time::Instant};
 
 use super::failure::Failure;
-use crate::{kube::Link, sys::repeats::Repeats};
+use crate::kube::Link;
+use capture::sys::repeats::Repeats;
 
 /// Tells the log and whoever asks how the watch stands.
 pub(super) struct Report {

@@ -5,10 +5,10 @@ mod put_back;
 mod retry;
 
 use crate::{
-    cgroup::{hierarchy::Hierarchy, kubepods::Kubepods},
     http::exposition::{Encoding, Format, encode},
     kube::fixture::{PodJson, config_hash, container_id, pod, uid},
 };
+use capture::cgroup::{hierarchy::Hierarchy, kubepods::Kubepods};
 use std::fs;
 
 use serde_json::{Value, json};

@@ -10,13 +10,15 @@ use std::{
 use super::{Group, Keeper, RESYNC};
 use crate::{
     kube::pod::Pod,
-    model::{container::ContainerId, pod::PodUid},
     oom_group::{
         annotation::Asked,
         cgroup_kind::{CgroupKind, Found, MAX_CGROUPS, children, walk},
         file,
         step::Writer,
     },
+};
+use capture::{
+    model::{container::ContainerId, pod::PodUid},
     sys::escape::Escaped,
 };
 

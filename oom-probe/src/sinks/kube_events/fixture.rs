@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::{limit::Candidate, object::Subject};
 use crate::{
     attribution::outcome::Settled,
-    model::labels::Outcome,
     sinks::fixture::{from, pod_child},
 };
+use capture::model::labels::Outcome;
 
 /// An event of a container of that name; the victim's pid is `pid`.
 pub(super) fn candidate(container: &str, pid: u32) -> Candidate {

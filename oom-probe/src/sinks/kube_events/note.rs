@@ -5,14 +5,13 @@
 
 use std::fmt::Write;
 
-use crate::{
-    attribution::outcome::Settled,
+use crate::{attribution::outcome::Settled, sinks::log::size};
+use capture::{
     cgroup::path,
     model::{
         kill::{Kill, Trigger},
         labels::{Cause, Limit, Outcome, Role, VictimKind},
     },
-    sinks::log::size,
 };
 
 /// `pkg/apis/core/validation/events.go`, `NoteLengthLimit`.

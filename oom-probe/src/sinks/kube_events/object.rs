@@ -10,8 +10,8 @@ pub(crate) use crate::journal::window::Subject;
 use crate::{
     attribution::outcome::Settled,
     kube::pod::{ContainerKind, Pod},
-    model::labels::Outcome,
 };
+use capture::model::labels::Outcome;
 
 /// `k8s.io/apimachinery/pkg/util/validation`, `DNS1123SubdomainMaxLength`.
 const MAX_NAME: usize = 253;
@@ -75,7 +75,7 @@ impl Subject {
 
 /// `pkg/kubelet/container/ref.go`, `fieldPath`. Absent for what is in no list of the spec.
 fn field_path(name: &str, pod: Option<&Pod>) -> Option<String> {
-    if name == crate::model::kill::SANDBOX {
+    if name == capture::model::kill::SANDBOX {
         return None;
     }
     let container = pod.and_then(|pod| pod.container(name));

@@ -17,10 +17,8 @@ use tokio::{
 };
 
 use super::object::Event;
-use crate::{
-    kube::api_error::{Refusal, cause},
-    sys::repeats::Repeats,
-};
+use crate::kube::api_error::{Refusal, cause};
+use capture::sys::repeats::Repeats;
 
 /// Events that may wait while the API server is away: more than a minute's worth of the limiter's.
 const QUEUE: usize = 64;

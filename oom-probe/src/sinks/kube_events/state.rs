@@ -12,8 +12,8 @@ use crate::{
         whole::Hidden,
         window::{Container, StoredEvent, StoredWindow},
     },
-    sys::clock::Now,
 };
+use capture::sys::clock::Now;
 
 impl Limiter {
     /// All windows.

@@ -4,10 +4,8 @@
 //! others. It is counted then; what is said in words waits until all of them are known.
 
 use super::object::Subject;
-use crate::{
-    attribution::outcome::{Key, Settled},
-    model::kill::Record,
-};
+use crate::attribution::outcome::{Key, Settled};
+use capture::model::kill::Record;
 
 /// The events that wait for their last victim.
 #[derive(Debug, Default)]

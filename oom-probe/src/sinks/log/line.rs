@@ -3,7 +3,7 @@
 use humansize::{BINARY, FormatSizeOptions, format_size};
 use jiff::tz::TimeZone;
 
-use crate::{
+use capture::{
     model::{
         kill::{Kill, Record, Victim},
         labels::{Cause, Limit, Role, Scope, VictimKind},

@@ -17,7 +17,7 @@ use rustix::thread::CapabilitySet;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::sys::privileges;
+use capture::sys::privileges;
 
 /// Lines that may wait to be written: those of a ring of the default size, full of kills. Some 2 MiB
 /// where nobody reads them.

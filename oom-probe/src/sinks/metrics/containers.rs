@@ -33,10 +33,10 @@ use crate::{
         WorkloadName,
     },
     kube::pod::{Container, ContainerKind, Pod},
-    model::{
-        kill::{Kill, PodRef, Record, SANDBOX, Workload},
-        labels::Outcome,
-    },
+};
+use capture::model::{
+    kill::{Kill, PodRef, Record, SANDBOX, Workload},
+    labels::Outcome,
 };
 use table::Table;
 

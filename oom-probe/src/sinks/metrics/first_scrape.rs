@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::capture::assemble::{Killed, Remembered};
+use capture::assemble::{Killed, Remembered};
 
 /// How long they wait for a scrape: longer than most intervals between two.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);

@@ -9,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::sys::procfs;
+use capture::sys::procfs;
 
 /// Ticks per second of the times in `/proc`: `USER_HZ`, 100 on every architecture that has BTF
 /// (include/uapi/asm-generic/param.h).

@@ -11,21 +11,23 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
+use crate::{
+    apiserver::{
+        ApiServer,
+        pods::{container_id, pod, uid},
+    },
+    daemon::Daemon,
+    kubelet::{Class, Driver, Runtime},
+    prometheus::{self, Config, Format, Prometheus, Scrape},
+    wait,
+    world::{Running, World},
+};
+use capture::model::labels::Attribution;
 use hog::cgroup::Cgroup;
-use oom_probe::model::labels::Attribution;
 
 use super::LIMIT;
 use super::pins::Bpffs;
 use super::pods::stage::HERD;
-use crate::apiserver::{
-    ApiServer,
-    pods::{container_id, pod, uid},
-};
-use crate::daemon::Daemon;
-use crate::kubelet::{Class, Driver, Runtime};
-use crate::prometheus::{self, Config, Format, Prometheus, Scrape};
-use crate::wait;
-use crate::world::{Running, World};
 
 const NODE: &str = "node-1";
 const KILLS: &str = r#"oom_probe_container_oom_kills_total{pod="cart",container="app"}"#;

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use crate::{
+    books::Allowed,
+    case::Case,
+    expect::{CgroupBefore, Expected, Trigger},
+    wait,
+    world::{Running, World},
+};
+use capture::model::labels::Role;
 use hog::cgroup::Cgroup;
-use oom_probe::model::labels::Role;
-
-use crate::books::Allowed;
-use crate::case::Case;
-use crate::expect::{CgroupBefore, Expected, Trigger};
-use crate::wait;
-use crate::world::{Running, World};
 
 /// More than a group takes while it grows slowly, until it is counted; less than an emulated machine
 /// has, beyond which hog refuses to grow.

@@ -8,16 +8,17 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use oom_probe::model::labels::Scope;
+use crate::{
+    case::shown,
+    daemon::Daemon,
+    harness::skipped,
+    mounts, wait,
+    world::{Running, World},
+};
+use capture::model::labels::Scope;
 
 use super::trigger::beside_exiting;
 use super::{LIMIT, storm};
-use crate::case::shown;
-use crate::daemon::Daemon;
-use crate::harness::skipped;
-use crate::mounts;
-use crate::wait;
-use crate::world::{Running, World};
 
 /// The lowest rung: what the kernel does not give is read from /proc, and what is gone by then is
 /// marked as not known.

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::{
+    case::Case,
+    expect::{CgroupBefore, Expected, Trigger},
+    world::{Running, World},
+};
+use capture::model::labels::Limit;
 use hog::cgroup::Cgroup;
-use oom_probe::model::labels::Limit;
-
-use crate::case::Case;
-use crate::expect::{CgroupBefore, Expected, Trigger};
-use crate::world::{Running, World};
 
 /// First to be chosen, whatever else runs.
 const GROW: [&str; 9] = [

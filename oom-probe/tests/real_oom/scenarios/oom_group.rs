@@ -5,14 +5,16 @@ mod stage;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use oom_probe::model::labels::Role;
+use crate::{
+    apiserver::pods::{PodJson, container_id, pod},
+    books::Allowed,
+    case::Case,
+    wait::{self, PATIENCE},
+    world::{Running, World, numbers},
+};
+use capture::model::labels::Role;
 use serde_json::json;
 
-use crate::apiserver::pods::{PodJson, container_id, pod};
-use crate::books::Allowed;
-use crate::case::Case;
-use crate::wait::{self, PATIENCE};
-use crate::world::{Running, World, numbers};
 use stage::{ANNOTATION, Container, Stage, annotated};
 
 const LIMIT: u64 = 24 << 20;

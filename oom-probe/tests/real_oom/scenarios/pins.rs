@@ -14,14 +14,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::{
+    case::shown,
+    daemon::Daemon,
+    mounts::Mount,
+    wait,
+    world::{Running, World},
+};
+use capture::model::kill::Record;
 use jiff::Timestamp;
-use oom_probe::model::kill::Record;
-
-use crate::case::shown;
-use crate::daemon::Daemon;
-use crate::mounts::Mount;
-use crate::wait;
-use crate::world::{Running, World};
 
 const LIMIT: u64 = 6 << 20;
 /// One kill every 100 ms.

@@ -9,20 +9,22 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hog::cgroup::Cgroup;
-use oom_probe::model::{
+use crate::{
+    case::{Case, shown},
+    daemon::Daemon,
+    expect::{CgroupBefore, Expected},
+    harness::skipped,
+    world::{Running, World},
+};
+use capture::model::{
     kill::Record,
     labels::{Limit, Scope},
 };
+use hog::cgroup::Cgroup;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::write;
 
 use super::{CONTAINER, LIMIT, POD, POD_UID};
-use crate::case::{Case, shown};
-use crate::daemon::Daemon;
-use crate::expect::{CgroupBefore, Expected};
-use crate::harness::skipped;
-use crate::world::{Running, World};
 
 /// The paths of some cgroups here are too long for a hog to find its limit by.
 const GROW: [&str; 5] = ["grow", "--interval", "0", "--max", "64M"];

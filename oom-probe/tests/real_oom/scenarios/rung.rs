@@ -87,7 +87,7 @@ pub(crate) fn exposition(world: &World) -> String {
 
 /// Each kill is one line of standard output and one record of the API, in the same order.
 pub(crate) fn log_and_api_agree(world: &World) -> String {
-    let ids = |kills: Vec<oom_probe::model::kill::Record>| -> Vec<String> {
+    let ids = |kills: Vec<capture::model::kill::Record>| -> Vec<String> {
         kills.into_iter().map(|record| record.kill.id).collect()
     };
     let both = || {

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use oom_probe::model::{
+use crate::{
+    books::Allowed,
+    case::{Case, shown},
+    expect::{CgroupBefore, Expected, Trigger},
+    world::{Running, World},
+};
+use capture::model::{
     kill::Record,
     labels::{Role, VictimKind},
 };
 
 use super::{CONTAINER, LIMIT, POD};
-use crate::books::Allowed;
-use crate::case::{Case, shown};
-use crate::expect::{CgroupBefore, Expected, Trigger};
-use crate::world::{Running, World};
 
 /// Three processes share one address space: the kernel counts one and kills three.
 pub(crate) fn shared_mm(world: &World) -> String {

@@ -1,11 +1,13 @@
 //! One process dies of its own cgroup's limit.
 
-use oom_probe::model::labels::VictimKind;
+use crate::{
+    case::Case,
+    expect::{CgroupBefore, Expected},
+    world::{Running, World},
+};
+use capture::model::labels::VictimKind;
 
 use super::{CONTAINER, LIMIT, POD};
-use crate::case::Case;
-use crate::expect::{CgroupBefore, Expected};
-use crate::world::{Running, World};
 
 /// The plain case.
 pub(crate) fn single(world: &World) -> String {

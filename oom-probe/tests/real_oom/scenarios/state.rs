@@ -8,18 +8,20 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hog::cgroup::Cgroup;
-use oom_probe::model::{
+use crate::{
+    case::shown,
+    daemon::Daemon,
+    mounts::Mount,
+    wait,
+    world::{Running, World},
+};
+use capture::model::{
     kill::Record,
     labels::{Attribution, Scope},
 };
+use hog::cgroup::Cgroup;
 
 use super::{CONTAINER, LIMIT, POD};
-use crate::case::shown;
-use crate::daemon::Daemon;
-use crate::mounts::Mount;
-use crate::wait;
-use crate::world::{Running, World};
 
 /// Everything that a daemon leaves, but for what it captures with.
 struct Home {

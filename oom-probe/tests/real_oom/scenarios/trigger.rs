@@ -2,13 +2,15 @@
 
 use std::fs;
 
-use oom_probe::model::labels::{Cause, Limit};
+use crate::{
+    books::Allowed,
+    case::Case,
+    expect::{CgroupBefore, Expected, Trigger},
+    world::{Running, World},
+};
+use capture::model::labels::{Cause, Limit};
 
 use super::LIMIT;
-use crate::books::Allowed;
-use crate::case::Case;
-use crate::expect::{CgroupBefore, Expected, Trigger};
-use crate::world::{Running, World};
 
 /// A small process runs into the common limit, its large idle neighbour dies.
 pub(crate) fn idle_victim(world: &World) -> String {

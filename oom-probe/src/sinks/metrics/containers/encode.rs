@@ -12,7 +12,7 @@ use super::{
     ContainerCounts, ContainerKey, Containers, EventCounts, LastKill, PerOutcome, Store,
     WorkloadKey, WorkloadName,
 };
-use crate::model::labels::Outcome;
+use capture::model::labels::Outcome;
 
 impl Collector for Containers {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {

@@ -5,13 +5,13 @@ use crate::{
         attributor::{Attributor, Config, Decision},
         fixture::kill_in,
     },
-    cgroup::node::NodeCgroups,
     http::exposition::{self, Encoding, Format},
     kube::{
         PodEvent,
         fixture::{PodJson, container_path, pod, uid},
     },
 };
+use capture::cgroup::node::NodeCgroups;
 use jiff::SignedDuration;
 use prometheus_client::registry::Registry;
 

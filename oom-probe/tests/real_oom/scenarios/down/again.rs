@@ -2,14 +2,16 @@
 
 use std::fs;
 
-use oom_probe::model::{kill::Record, labels::Attribution};
+use crate::{
+    apiserver::{Answer, Call, pods::pod},
+    daemon::Daemon,
+    scenarios::pods::stage::HERD,
+    world::{Running, World},
+};
+use capture::model::{kill::Record, labels::Attribution};
 use tokio::sync::watch;
 
 use super::{Node, counted, until};
-use crate::apiserver::{Answer, Call, pods::pod};
-use crate::daemon::Daemon;
-use crate::scenarios::pods::stage::HERD;
-use crate::world::{Running, World};
 
 /// A container lives on while a process of it is killed without a daemon: its kill is told before the
 /// pods are listed, and is no tombstone.

@@ -7,20 +7,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hog::cgroup::Cgroup;
-use oom_probe::{
-    capture::accounting::reconciler::vmstat_oom_kills,
+use crate::{
+    apiserver::pods::pod,
+    daemon::Daemon,
+    harness::skipped,
+    scenarios::{lowest::without_btf, pods::stage::HERD},
+    world::{Running, World},
+};
+use capture::{
+    accounting::reconciler::vmstat_oom_kills,
     model::{kill::Record, labels::Attribution},
 };
+use hog::cgroup::Cgroup;
 use serde::{Deserialize, Serialize};
 
 use super::{Node, container, counted, dies_in, until};
-use crate::apiserver::pods::pod;
-use crate::daemon::Daemon;
-use crate::harness::skipped;
-use crate::scenarios::lowest::without_btf;
-use crate::scenarios::pods::stage::HERD;
-use crate::world::{Running, World};
 
 const NEXT_BOOT: &str = "/next-boot";
 const KEPT: &str = "/kept";

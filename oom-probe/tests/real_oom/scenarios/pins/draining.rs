@@ -5,12 +5,14 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::{
+    daemon::Daemon,
+    world::{Running, World},
+};
+use capture::model::kill::Record;
 use hog::cgroup::Cgroup;
-use oom_probe::model::kill::Record;
 
 use super::{Daemons, balanced};
-use crate::daemon::Daemon;
-use crate::world::{Running, World};
 
 /// Room for all of them: each takes some 800 bytes.
 const FLAGS: [&str; 2] = ["--ring-size", "8M"];

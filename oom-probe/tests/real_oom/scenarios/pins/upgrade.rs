@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use oom_probe::capture::{
+use crate::world::World;
+use capture::{
     accounting::reconciler,
     environment::{Facts, Sources},
     load::{self, Options},
@@ -14,7 +15,6 @@ use oom_probe::capture::{
 use oom_probe_common::ABI_VERSION;
 
 use super::{Daemons, Killing, balanced, each_once, some, wait_for_written};
-use crate::world::World;
 
 /// Programs with a ring of another size are other programs, and both are attached for a moment.
 pub(crate) fn another_build(world: &World) -> String {

@@ -1,15 +1,17 @@
 //! An API server that is not there when it is needed: no kill is lost, none goes to the wrong pod.
 
-use oom_probe::model::labels::Attribution;
+use crate::{
+    apiserver::{
+        ApiServer, Call,
+        pods::{PodJson, container_id, pod, uid},
+    },
+    kubelet::{Class, Driver, Runtime},
+    world::World,
+};
+use capture::model::labels::Attribution;
 
 use super::stage::{PodPlace, Stage};
 use super::wanted::{DIED, SURVIVED, Wanted};
-use crate::apiserver::{
-    ApiServer, Call,
-    pods::{PodJson, container_id, pod, uid},
-};
-use crate::kubelet::{Class, Driver, Runtime};
-use crate::world::World;
 
 const LATE: &[Attribution] = &[Attribution::Late];
 const LIVE_OR_LATE: &[Attribution] = &[Attribution::Live, Attribution::Late];

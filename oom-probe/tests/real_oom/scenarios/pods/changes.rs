@@ -1,14 +1,16 @@
 //! Pods that come, go and come back: the kill is read before, between or after what the API server
 //! tells of its container.
 
-use oom_probe::model::labels::Attribution;
+use crate::{
+    apiserver::pods::{PodJson, container_id, pod, uid},
+    kubelet::{Class, Driver, Runtime},
+    world::World,
+};
+use capture::model::labels::Attribution;
 
 use super::shapes::{self, BOUND, CRONJOB, DEPLOYMENT, whole};
 use super::stage::{EITHER, PodPlace, Stage};
 use super::wanted::{DIED, SURVIVED, Wanted};
-use crate::apiserver::pods::{PodJson, container_id, pod, uid};
-use crate::kubelet::{Class, Driver, Runtime};
-use crate::world::World;
 
 const LATE: &[Attribution] = &[Attribution::Late];
 const TOMBSTONE: &[Attribution] = &[Attribution::Tombstone];

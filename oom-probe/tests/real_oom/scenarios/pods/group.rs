@@ -2,7 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use oom_probe::model::{
+use crate::{
+    apiserver::pods::{container_id, pod, uid},
+    container::start_init,
+    kernel_log::KernelLog,
+    kubelet::{Class, Driver, Runtime},
+    world::{Running, World},
+};
+use capture::model::{
     kill::Record,
     labels::{Attribution, Role},
 };
@@ -10,11 +17,6 @@ use oom_probe::model::{
 use super::super::group::{LOOSE, SLOWLY, complete};
 use super::stage::{PodPlace, Stage};
 use super::wanted::Wanted;
-use crate::apiserver::pods::{container_id, pod, uid};
-use crate::container::start_init;
-use crate::kernel_log::KernelLog;
-use crate::kubelet::{Class, Driver, Runtime};
-use crate::world::{Running, World};
 
 const PROCESSES: usize = 8;
 

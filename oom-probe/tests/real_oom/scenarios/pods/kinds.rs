@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use oom_probe::model::labels::{Limit, VictimKind};
+use crate::{
+    apiserver::pods::{PodJson, container_id, pod, uid},
+    case::shown,
+    container::{shell, start_init},
+    kubelet::{Class, Driver, Runtime},
+    world::{Running, World},
+};
+use capture::model::labels::{Limit, VictimKind};
 
 use super::shapes::{self, DEPLOYMENT, EPHEMERAL, STATIC, whole};
 use super::stage::{GROW, HERD, PodPlace, Stage};
 use super::wanted::{DIED, SURVIVED, Wanted};
-use crate::apiserver::pods::{PodJson, container_id, pod, uid};
-use crate::case::shown;
-use crate::container::{shell, start_init};
-use crate::kubelet::{Class, Driver, Runtime};
-use crate::world::{Running, World};
 
 /// Pods that are there besides, with three containers each.
 const CROWD: u32 = 250;

@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use oom_probe::model::kill::Record;
+use crate::{
+    apiserver::{
+        ApiServer,
+        hostile::{CONTAINERS_EACH, hostile},
+        pods::{PodJson, container_id, uid},
+    },
+    kubelet::{Class, Driver, Runtime},
+    prometheus::{self, Config, Format, Prometheus, Scrape},
+    world::World,
+};
+use capture::model::kill::Record;
 use serde_json::Value;
 
 use super::stage::{PodPlace, Stage};
-use crate::apiserver::{
-    ApiServer,
-    hostile::{CONTAINERS_EACH, hostile},
-    pods::{PodJson, container_id, uid},
-};
-use crate::kubelet::{Class, Driver, Runtime};
-use crate::prometheus::{self, Config, Format, Prometheus, Scrape};
-use crate::world::World;
 
 const PODS: u32 = 2500;
 /// Pods with a kill, one of each name and the last.

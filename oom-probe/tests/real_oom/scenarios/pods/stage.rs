@@ -8,22 +8,24 @@ use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-use hog::cgroup::{Cgroup, Hierarchy};
-use oom_probe::model::{
+use crate::{
+    apiserver::{ApiServer, pods::PodJson},
+    case::shown,
+    container::{in_new_pid_namespace, start_beside, start_init},
+    daemon::Daemon,
+    kubelet::{Class, Driver, Runtime},
+    mounts,
+    wait::{self, PATIENCE, PAUSE},
+    world::{Running, World},
+};
+use capture::model::{
     kill::{Record, SANDBOX},
     labels::Attribution,
 };
+use hog::cgroup::{Cgroup, Hierarchy};
 use serde_json::Value;
 
 use super::wanted::{Wanted, container_series, workload_series};
-use crate::apiserver::{ApiServer, pods::PodJson};
-use crate::case::shown;
-use crate::container::{in_new_pid_namespace, start_beside, start_init};
-use crate::daemon::Daemon;
-use crate::kubelet::{Class, Driver, Runtime};
-use crate::mounts;
-use crate::wait::{self, PATIENCE, PAUSE};
-use crate::world::{Running, World};
 
 /// The node's name in every pod of the tests.
 const NODE: &str = "node-1";

@@ -1,6 +1,6 @@
 //! What has to come of a container's kills.
 
-use oom_probe::model::labels::Attribution;
+use capture::model::labels::Attribution;
 
 /// Counts, attribution and Events of one container.
 #[derive(Clone, Copy, Debug)]

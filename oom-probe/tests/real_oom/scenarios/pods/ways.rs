@@ -1,20 +1,22 @@
 //! What people do about OOM kills by hand, by hog's own scenarios: watch one pod die, choose its
 //! step, find out who is to blame for a limit that several containers share.
 
-use hog::scenario::{self, Container};
-use jiff::Timestamp;
-use oom_probe::model::{
+use crate::{
+    apiserver::pods::{container_id, pod, uid},
+    case::shown,
+    container::start_init,
+    kubelet::{Class, Driver, Runtime},
+    world::{Running, World},
+};
+use capture::model::{
     kill::Record,
     labels::{Attribution, Limit, VictimKind},
 };
+use hog::scenario::{self, Container};
+use jiff::Timestamp;
 
 use super::stage::{PodPlace, Stage};
 use super::wanted::{DIED, Wanted};
-use crate::apiserver::pods::{container_id, pod, uid};
-use crate::case::shown;
-use crate::container::start_init;
-use crate::kubelet::{Class, Driver, Runtime};
-use crate::world::{Running, World};
 
 const SINGLE: &str = "hog-single";
 const INCREMENT: &str = "hog-increment";
