@@ -10,4 +10,5 @@ mod kubernetes;
 #[path = "dashboard/panels.rs"]
 mod panels;
 mod readme;
+mod snapshots;
 mod systemd_unit;
