@@ -7,28 +7,36 @@ use crate::apiserver::pods::{container_id, container_path, uid};
 
 /// Each with what it is there for. No two have the same id.
 pub(super) fn all() -> Vec<(&'static str, Record)> {
+    let container = container_path(&uid(1), 1);
+    let pod_of_it = format!("/kubepods/burstable/pod{}", uid(1));
+    let beside_it = container_path(&uid(1), 2);
+    let other_pods = container_path(&uid(2), 3);
     let records = [
         ("a child of a pod", json!({})),
         (
             "init of a pod",
-            json!({"victim": {"kind": "init", "ns_pid": 1, "start_time": "2025-11-20T11:00:00.5Z"}}),
+            json!({"victim": {"kind": "init", "ns_pid": 1,
+                              "start_time": "2025-11-20T11:00:00.5Z"}}),
         ),
         (
             "a group",
-            json!({"role": "group", "domain": {"group": true, "group_path": container_path(&uid(1), 1)},
+            json!({"role": "group", "domain": {"group": true, "group_path": container},
                    "victim": {"pid": 4712, "shmem_rss_bytes": 104_857_600}}),
         ),
         (
             "one that shares memory, at its pod's limit",
             json!({"role": "shared_mm", "limit": "pod", "victim": {"kind": "unknown"},
-                   "domain": {"path": format!("/kubepods/burstable/pod{}", uid(1)), "limit_bytes": 536_870_912},
-                   "trigger": {"pid": 9, "comm": "nginx", "cgroup": container_path(&uid(1), 2), "same_container": false}}),
+                   "domain": {"path": pod_of_it, "limit_bytes": 536_870_912},
+                   "trigger": {"pid": 9, "comm": "nginx", "cgroup": beside_it,
+                               "same_container": false}}),
         ),
         (
             "at a limit above its pod, of a pod that was gone",
             json!({"limit": "ancestor", "limit_source": "inferred", "attribution": "tombstone",
-                   "domain": {"path": "/kubepods/burstable", "limit_bytes": 4_294_967_296_u64, "group": null},
-                   "trigger": {"pid": 9, "comm": "secret", "cgroup": container_path(&uid(2), 3), "same_container": false}}),
+                   "domain": {"path": "/kubepods/burstable", "limit_bytes": 4_294_967_296_u64,
+                              "group": null},
+                   "trigger": {"pid": 9, "comm": "secret", "cgroup": other_pods,
+                               "same_container": false}}),
         ),
         (
             "a limit that was lowered",
@@ -37,13 +45,15 @@ pub(super) fn all() -> Vec<(&'static str, Record)> {
         ),
         (
             "the whole machine",
-            json!({"limit": "node", "constraint": "none", "domain": null, "victim": {"swap_bytes": 1_073_741_824},
-                   "trigger": {"pid": 88, "comm": "kswapd0", "kernel_thread": true, "same_container": false}}),
+            json!({"limit": "node", "constraint": "none", "domain": null,
+                   "victim": {"swap_bytes": 1_073_741_824},
+                   "trigger": {"pid": 88, "comm": "kswapd0", "kernel_thread": true,
+                               "same_container": false}}),
         ),
         (
             "asked for by SysRq",
-            json!({"limit": "node", "cause": "sysrq", "constraint": "none", "limit_source": null, "domain": null,
-                   "trigger": null}),
+            json!({"limit": "node", "cause": "sysrq", "constraint": "none", "limit_source": null,
+                   "domain": null, "trigger": null}),
         ),
         (
             "a cpuset",
@@ -55,23 +65,27 @@ pub(super) fn all() -> Vec<(&'static str, Record)> {
         ),
         (
             "the sandbox of a static pod",
-            json!({"pod": {"namespace": "kube-system", "name": "etcd-node-1", "uid": "00000000000000000000000000000007",
-                   "container": "POD", "image": null, "workload": {"kind": "Node", "name": "node-1"}}}),
+            json!({"pod": {"namespace": "kube-system", "name": "etcd-node-1",
+                           "uid": "00000000000000000000000000000007", "container": "POD",
+                           "image": null, "workload": {"kind": "Node", "name": "node-1"}}}),
         ),
         (
             "a pod that is not known",
-            json!({"attribution": "unresolved", "pod": {"namespace": null, "name": null, "container": null,
-                   "image": null, "workload": null}}),
+            json!({"attribution": "unresolved",
+                   "pod": {"namespace": null, "name": null, "container": null, "image": null,
+                           "workload": null}}),
         ),
         (
             "seen in counters only",
-            json!({"attribution": "recovered", "victim": null, "trigger": null, "domain": null, "limit_source": null,
-                   "cause": null, "constraint": null, "points": null, "cgroup": {"usage_bytes": null}}),
+            json!({"attribution": "recovered", "victim": null, "trigger": null, "domain": null,
+                   "limit_source": null, "cause": null, "constraint": null, "points": null,
+                   "cgroup": {"usage_bytes": null}}),
         ),
         (
             "a unit of the host",
-            json!({"scope": "host", "attribution": "host", "pod": null, "host": {"unit": "nginx.service"},
-                   "victim": {"kind": "unknown", "comm": "nginx"}, "from_proc": true,
+            json!({"scope": "host", "attribution": "host", "pod": null,
+                   "host": {"unit": "nginx.service"}, "from_proc": true,
+                   "victim": {"kind": "unknown", "comm": "nginx"},
                    "cgroup": {"id": null, "path": "/system.slice/nginx.service", "version": 1}}),
         ),
         (
@@ -86,12 +100,14 @@ pub(super) fn all() -> Vec<(&'static str, Record)> {
         ),
         (
             "unknown",
-            json!({"scope": "unknown", "attribution": "unresolved", "limit": "unknown", "pod": null, "cgroup": null,
-                   "domain": null, "limit_source": null, "victim": {"comm": null, "anon_rss_bytes": null}}),
+            json!({"scope": "unknown", "attribution": "unresolved", "limit": "unknown",
+                   "pod": null, "cgroup": null, "domain": null, "limit_source": null,
+                   "victim": {"comm": null, "anon_rss_bytes": null}}),
         ),
         (
             "names made to deceive",
-            json!({"truncated": true, "victim": {"comm": r"x\n\x1b[2J"}, "trigger": {"pid": 9, "comm": r"\\n"},
+            json!({"truncated": true, "victim": {"comm": r"x\n\x1b[2J"},
+                   "trigger": {"pid": 9, "comm": r"\\n"},
                    "cgroup": {"path": r"/a\n/\xff//b\\"},
                    "pod": {"namespace": "x\n", "name": "\u{1b}[2J", "container": "\u{202e}\\n"}}),
         ),
@@ -100,7 +116,8 @@ pub(super) fn all() -> Vec<(&'static str, Record)> {
     records.into_iter().enumerate().map(number).collect()
 }
 
-/// A child of a pod, killed at its container's limit, with some fields changed; null takes one away.
+/// A child of a pod, killed at its container's limit, with some fields changed; null takes one
+/// away.
 fn record(n: usize, changes: &Value) -> Record {
     let path = container_path(&uid(1), 1);
     let mut record = json!({

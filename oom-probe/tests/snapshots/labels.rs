@@ -16,15 +16,19 @@ use oom_probe::{
 use super::hold;
 
 macro_rules! values {
-    ($($set:ident)+) => {[$((stringify!($set), $set::ALL.iter().map(|at| at.as_str()).collect::<Vec<_>>())),+]};
+    ($($set:ident)+) => {
+        [$((stringify!($set), $set::ALL.iter().map(|at| at.as_str()).collect::<Vec<_>>())),+]
+    };
 }
 
 #[test]
 fn label_values() {
     let mut text = String::new();
-    for (set, values) in values!(Attribution Cause Constraint Limit LimitSource Outcome Qos Reason Role Runtime
-        Scope Setting VictimKind)
-    {
+    let sets = values!(
+        Attribution Cause Constraint Limit LimitSource Outcome Qos Reason Role Runtime Scope
+        Setting VictimKind
+    );
+    for (set, values) in sets {
         writeln!(text, "{set}: {}", values.join(", ")).unwrap();
     }
     hold("labels.txt", &text);

@@ -81,28 +81,22 @@ fn known(pod: &PodJson) -> Arc<Pod> {
 fn shown(registry: &Registry) -> String {
     let body = encode(registry, Format::OpenMetrics, Encoding::Identity).unwrap();
     let body = String::from_utf8(body.to_vec()).unwrap();
-    let mut lines: Vec<(usize, String)> = Vec::new();
-    let mut family = 0;
+    // A comment stays where it is: samples are sorted between two.
+    let mut parts: Vec<Vec<String>> = Vec::new();
     for line in body.lines() {
-        if line.starts_with('#') {
-            family += 1;
-            lines.push((family, line.to_owned()));
-        } else {
-            let (series, _value) = line.rsplit_once(' ').unwrap();
-            lines.push((family, without_build(series)));
+        match (line.rsplit_once(' '), parts.last_mut()) {
+            (Some((series, _value)), Some(part)) if !line.starts_with('#') => {
+                part.push(without_build(series));
+            }
+            _ => parts.push(vec![line.to_owned()]),
         }
     }
-    lines.sort_by(|(one, left), (other, right)| {
-        let comments = left.starts_with('#') || right.starts_with('#');
-        one.cmp(other).then_with(|| {
-            if comments {
-                right.starts_with('#').cmp(&left.starts_with('#'))
-            } else {
-                left.cmp(right)
-            }
-        })
-    });
-    lines.into_iter().map(|(_, line)| line + "\n").collect()
+    parts.iter_mut().for_each(|part| part[1..].sort_unstable());
+    parts
+        .concat()
+        .iter()
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// Without the values that each commit changes.
