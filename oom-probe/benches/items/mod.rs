@@ -18,7 +18,7 @@ use oom_probe::{
         assemble::{Assembler, Machine},
         record::{decode, encode},
     },
-    cgroup::{node::NodeCgroups, path::Identity},
+    cgroup::{node::NodeCgroups, path},
     http::exposition::{self, Encoding, Format},
     kube::{PodEvent, object},
     model::kill::Kill,
@@ -61,7 +61,7 @@ fn paths(items: u32) -> Work {
     let paths: Vec<_> = (0..items).map(path).collect();
     Box::new(move || {
         for path in &paths {
-            black_box(Identity::parse(path.iter().map(String::as_bytes)));
+            black_box(path::parse(path.iter().map(String::as_bytes)));
         }
     })
 }

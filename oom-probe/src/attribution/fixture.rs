@@ -1,7 +1,7 @@
 //! Kills for tests, as the assembler makes them.
 
 use crate::{
-    cgroup::path::Identity,
+    cgroup::path,
     model::{
         kill::{Cgroup, Kill, Record, Victim},
         labels::VictimKind,
@@ -14,7 +14,7 @@ pub(crate) fn kill_in(path: &str) -> Kill {
     let Record { kill, .. } = pod_child();
     let levels = path.split('/').filter(|name| !name.is_empty()).count();
     Kill {
-        identity: Identity::from_path(path.as_bytes()),
+        identity: path::from_path(path.as_bytes()),
         cgroup_ids: (0..=levels as u64).map(|level| 100 + level).collect(),
         cgroup: Some(Cgroup {
             path: Some(path.parse().expect("a path")),

@@ -6,7 +6,7 @@ use crate::{
     cgroup::{
         hierarchy::MemoryRoot,
         oom_counters::{self, Counters, Missed, Now, Readings, Seen},
-        path::Identity,
+        path,
     },
     model::{
         kill::{Cgroup, Kill, KillId, Victim},
@@ -132,7 +132,7 @@ impl Recovered {
                 tgid: 0,
                 start_time_ns: at_ns + number,
             },
-            identity: Identity::parse(counters.names.iter().map(Vec::as_slice)),
+            identity: path::parse(counters.names.iter().map(Vec::as_slice)),
             cgroup_ids,
             node_root_level: None,
         }

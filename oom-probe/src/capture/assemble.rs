@@ -25,9 +25,9 @@ use crate::{
         labels::Role,
     },
 };
+pub use dedup::Remembered;
 use domain::{Context, Found};
 pub use kill::Machine;
-pub use memory::Remembered;
 use signals::{Signal, Signals};
 
 /// How long the next victim of a group may take where the kernel does not say where an event ends:

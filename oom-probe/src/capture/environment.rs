@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use bpf::{Access, Calls};
 pub use process::{Capabilities, Capability, Memlock, Seccomp};
-pub use tracefs::{Tracefs, signal_fields};
+pub use tracefs::{SignalFields, Tracefs, signal_fields};
 
 use super::btf::{Btf, KERNEL_BTF};
 use super::layout::{self, Layout};
@@ -110,6 +110,13 @@ impl Facts {
             host_proc: process::initial_pid_namespace(&sources.proc_root),
             cgroup: MemoryRoot::detect(&sources.cgroup_root).map_err(|error| error.to_string()),
         }
+    }
+
+    /// Whether bpf(2) is to be had, and who refuses it if not.
+    #[must_use]
+    pub fn bpf_access(&self) -> Access {
+        let initial = self.initial_user_namespace;
+        Access::of(self.bpf, self.capabilities, initial, self.seccomp)
     }
 }
 

@@ -15,8 +15,8 @@
 mod dir;
 mod generation;
 mod object;
-mod place;
 mod recording;
+mod state;
 
 use std::fs;
 use std::io;
@@ -24,15 +24,11 @@ use std::path::PathBuf;
 
 pub use dir::{Held, OpenError, PinDir};
 pub use generation::{Build, Generation};
-pub(crate) use object::Kind;
-pub use place::Place;
 pub(crate) use recording::{Recording, Silent, ring_of};
+pub use state::PinDirState;
 
 /// Where a directory of pins is by default.
 pub const PIN_DIR: &str = "/sys/fs/bpf/oom-probe";
-
-/// The ledger's pin.
-const LEDGER: &str = "ledger";
 
 /// The pins of a daemon that captures.
 #[derive(Debug)]
@@ -57,9 +53,7 @@ impl Pins {
     #[must_use]
     pub fn new(dir: PinDir, generation: &Generation, build: &Build, left: Vec<Generation>) -> Self {
         let links = build.programs.iter().map(|name| generation.link(name));
-        let needed = [ledger_path(&dir), generation.ring()]
-            .into_iter()
-            .chain(links);
+        let needed = [dir.ledger(), generation.ring()].into_iter().chain(links);
         Self {
             needed: needed.collect(),
             dir,
@@ -93,11 +87,6 @@ impl Pins {
     }
 }
 
-/// Where the ledger is pinned.
-pub(crate) fn ledger_path(dir: &PinDir) -> PathBuf {
-    dir.path().join(LEDGER)
-}
-
 /// Removes generations, and says what cannot be removed.
 pub(crate) fn remove(generations: &[Generation]) {
     for generation in generations {
@@ -123,7 +112,7 @@ mod tests {
         };
         generation.create().unwrap();
         let files = [
-            ledger_path(&dir),
+            dir.ledger(),
             generation.ring(),
             generation.link("mark_raw_tp"),
         ];

@@ -9,8 +9,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{hierarchy::MemoryRoot, own, path::Identity};
-use crate::model::cgroup_path::{CgroupPath, names};
+use super::{
+    hierarchy::MemoryRoot,
+    own,
+    path::{self, Matched},
+};
+use crate::model::{
+    cgroup_path::{CgroupPath, names},
+    identity::Identity,
+};
 
 /// Where pods are, as paths from the node's own root of cgroups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,14 +35,6 @@ enum Roots {
     Usual,
     /// Below any of these.
     Below(Vec<CgroupPath>),
-}
-
-/// What a path has to do with the places of pods.
-pub(super) struct Matched {
-    /// How many of its lowest levels may be a pod's.
-    pub(super) levels: usize,
-    /// Names are missing that decide it.
-    pub(super) open: bool,
 }
 
 impl Kubepods {
@@ -70,7 +69,7 @@ impl Kubepods {
     pub fn of_own(own: &CgroupPath) -> Self {
         let names: Vec<_> = own.names().filter(|name| !name.is_empty()).collect();
         let pod = (0..names.len()).find_map(|level| {
-            let identity = Identity::parse(names[level..=level].iter().copied());
+            let identity = path::parse(names[level..=level].iter().copied());
             identity.pod.map(|_| level)
         });
         let path = |above: &[&[u8]]| CgroupPath::from_levels(above.iter().copied());
@@ -85,7 +84,7 @@ impl Kubepods {
                 Self::below(vec![path(above)])
             };
         }
-        let container = Identity::parse(names.iter().copied()).container_level;
+        let container = path::parse(names.iter().copied()).container_level;
         Self {
             bare: container.map(|level| path(&names[level + 1..])),
             ..Self::default()
@@ -93,10 +92,11 @@ impl Kubepods {
     }
 
     /// Reads the names of a path from the leaf up to the node's root, whose own is empty. See
-    /// [`Identity::parse`]; what is named like a pod but is elsewhere is no pod.
+    /// [`path::parse`]; what is named like a pod but is elsewhere is no pod.
     pub fn identify<'a>(&self, leaf_first: impl Iterator<Item = &'a [u8]>) -> Identity {
         let names: Vec<_> = leaf_first.collect();
-        let mut identity = Identity::in_places(&names, self);
+        let mut identity =
+            path::parse_where(&names, |top_first, levels| self.matched(top_first, levels));
         if let (Some(level), Some(bare)) = (identity.container_level, &self.bare) {
             let above = names[level + 1..].iter().copied();
             identity.in_pods |= CgroupPath::from_levels(above) == *bare;
@@ -110,7 +110,7 @@ impl Kubepods {
     }
 
     /// `top_first` are the names from the node's root down, as far as they are known.
-    pub(super) fn matched(&self, top_first: &[&[u8]], levels: usize) -> Matched {
+    fn matched(&self, top_first: &[&[u8]], levels: usize) -> Matched {
         let none = Matched {
             levels: 0,
             open: false,

@@ -1,7 +1,7 @@
 //! What of a kernel's cgroups is this node's.
 
-use super::{kubepods::Kubepods, path::Identity};
-use crate::model::cgroup_path::CgroupPath;
+use super::{kubepods::Kubepods, path};
+use crate::model::{cgroup_path::CgroupPath, identity::Identity};
 
 /// What of a kernel's cgroups is this node's, and where in it pods are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl NodeCgroups {
                 self.kubepods.identify(below.chain([&b""[..]]))
             }
             // Elsewhere on this kernel: what it is to its own node.
-            None if self.root.is_some() => Identity::parse(path.names()),
+            None if self.root.is_some() => path::parse(path.names()),
             None => self.kubepods.identify(path.names()),
         }
     }

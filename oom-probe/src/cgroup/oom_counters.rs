@@ -10,8 +10,11 @@ use std::{collections::HashMap, fs, os::unix::ffi::OsStringExt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cgroup::{files, hierarchy::MemoryRoot, ids::id_of, path::Identity},
-    model::{cgroup_path::CgroupPath, container::ContainerId, kill::Kill, labels::Role},
+    cgroup::{files, hierarchy::MemoryRoot, ids::id_of, path},
+    model::{
+        cgroup_path::CgroupPath, container::ContainerId, identity::Identity, kill::Kill,
+        labels::Role,
+    },
     sys::clock::boottime_ns,
 };
 
@@ -249,7 +252,7 @@ pub fn read(root: &MemoryRoot) -> Now {
                 container,
                 container_level,
                 ..
-            } = Identity::parse(leaf_first());
+            } = path::parse(leaf_first());
             let level = container.and(container_level).unwrap_or(0);
             let owner = container.map_or(Owner::Cgroup(id), Owner::Container);
             owners.insert(id, owner);

@@ -15,18 +15,19 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+pub use checks::{Check, Level};
 pub use containers::Containers;
-pub use diagnosis::{Check, Diagnosis, Level, Rung, State, diagnose};
+pub use diagnosis::{Diagnosis, Rung, State, diagnose};
 pub use table::render;
 
 use crate::{
     capture::{
         environment::Facts,
-        pin::{PIN_DIR, Place},
+        pin::{PIN_DIR, PinDirState},
         plan, trial,
     },
     cgroup::kubepods::Kubepods,
-    commands::NodeArgs,
+    commands::args::NodeArgs,
 };
 
 /// The flags of `oom-probe doctor`.
@@ -72,7 +73,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
             Containers::survey(root, &node.proc_root, &kubepods)
         })
         .unwrap_or_default();
-    let pins = Place::look(pin_dir);
+    let pins = PinDirState::look(pin_dir);
     let mut plan = plan::plan(&facts);
     let tried = plan.try_out(&facts, &trial::attach);
     let diagnosis = diagnose(&facts, &plan, tried, &pins, &containers);

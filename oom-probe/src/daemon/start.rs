@@ -43,7 +43,10 @@ use crate::{
         Sinks,
         history::History,
         kube_events::Events,
-        log::{Log, output::Output},
+        log::{
+            Log,
+            output::{self, Output},
+        },
         metrics::{HookInfo, Metrics, containers::Containers},
     },
     sys::{allocator, clock::Now, oom_score_adj, privileges},
@@ -104,6 +107,7 @@ pub(super) async fn start(config: &Config) -> anyhow::Result<Started> {
     };
     let options = load::Options {
         ring: config.ring_size,
+        open_nothing: &[output::THREAD],
         ..load::Options::default()
     };
     let Armed {
@@ -123,7 +127,7 @@ pub(super) async fn start(config: &Config) -> anyhow::Result<Started> {
     // A kubeconfig may belong to somebody else.
     let client = cluster_source.client(&node).await?;
     // Everything below works without, and so does whatever it starts.
-    privileges::keep_only(privileges::needed(mark.hook.hook))?;
+    privileges::keep_only(mark.hook.hook.needed_capabilities())?;
     for line in &refused {
         tracing::warn!("not usable here: {line}");
     }

@@ -1,9 +1,9 @@
 //! A cgroup path, as any process that may make cgroups can name it.
 
-use crate::{cgroup::path::Identity, model::cgroup_path::CgroupPath, sys::escape::escape};
+use crate::{cgroup::path, model::cgroup_path::CgroupPath, sys::escape::escape};
 
 pub(super) fn run(input: &[u8]) {
-    let identity = Identity::from_path(input);
+    let identity = path::from_path(input);
     let levels = input.split(|byte| *byte == b'/').count();
     for level in [identity.container_level, identity.pod_level] {
         assert!(level.is_none_or(|level| level < levels), "{identity:?}");

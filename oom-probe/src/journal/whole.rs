@@ -6,8 +6,11 @@ use std::borrow::Borrow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    cgroup::path::Identity,
-    model::kill::{Kill, KillId, PidNamespace},
+    cgroup::path,
+    model::{
+        identity::Identity,
+        kill::{Kill, KillId, PidNamespace},
+    },
 };
 
 /// A kill as the state keeps it: `{"kill":{…},"hidden":{…}}`.
@@ -29,15 +32,10 @@ pub struct Hidden {
     cgroup_ids: Vec<u64>,
 }
 
-#[derive(Serialize)]
-struct Shown<'a> {
-    kill: &'a Kill,
-    hidden: Hidden,
-}
-
-#[derive(Deserialize)]
-struct Stored {
-    kill: Kill,
+/// How it is written.
+#[derive(Serialize, Deserialize)]
+struct Stored<K> {
+    kill: K,
     hidden: Hidden,
 }
 
@@ -79,7 +77,7 @@ impl Hidden {
         kill.victim.parent_memcg = parent_memcg;
         kill.cgroup_ids = cgroup_ids;
         let path = kill.cgroup.as_ref().and_then(|at| at.path.as_ref());
-        kill.identity = path.map_or_else(Identity::default, |path| Identity::parse(path.names()));
+        kill.identity = path.map_or_else(Identity::default, |path| path::parse(path.names()));
     }
 }
 
@@ -87,13 +85,13 @@ impl<K: Borrow<Kill>> Serialize for Whole<K> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let kill = self.0.borrow();
         let hidden = Hidden::of(kill);
-        Shown { kill, hidden }.serialize(serializer)
+        Stored { kill, hidden }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Whole<Kill> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Stored { mut kill, hidden } = Stored::deserialize(deserializer)?;
+        let Stored::<Kill> { mut kill, hidden } = Stored::deserialize(deserializer)?;
         hidden.restore(&mut kill);
         Ok(Self(kill))
     }
@@ -115,7 +113,7 @@ mod tests {
             let mut kill = kill_in("/");
             let path = crate::model::cgroup_path::names(path.as_bytes());
             let path = crate::model::cgroup_path::CgroupPath::from_levels(path);
-            kill.identity = Identity::parse(path.names());
+            kill.identity = path::parse(path.names());
             kill.cgroup.as_mut().expect("the fixture has one").path = Some(path);
             let kept = serde_json::to_string(&Whole(&kill)).unwrap();
             let Whole(kept) = serde_json::from_str::<Whole<Kill>>(&kept).unwrap();

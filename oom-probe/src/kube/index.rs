@@ -15,10 +15,7 @@ use super::{
     object,
     pod::{Container, Pod, Rejected},
 };
-use crate::{
-    cgroup::path::Identity,
-    model::{container::ContainerId, pod::PodUid},
-};
+use crate::model::{container::ContainerId, identity::Identity, pod::PodUid};
 
 /// How long a deleted pod is remembered: far longer than a record takes to be read, and than the
 /// kubelet takes to stop a container whose pod was deleted by force.

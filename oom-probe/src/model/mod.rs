@@ -2,6 +2,7 @@
 
 pub mod cgroup_path;
 pub mod container;
+pub mod identity;
 pub mod kill;
 pub mod labels;
 pub mod pod;

@@ -5,22 +5,6 @@ use std::io;
 
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 
-use crate::capture::plan::MarkHook;
-
-/// What the rest of the run needs of the capabilities that the daemon was started with.
-///
-/// On the lowest rung a victim's PID namespace is read from `/proc/<pid>/ns`, which takes the right
-/// to trace it (`fs/proc/namespaces.c`, `proc_ns_readlink`).
-#[must_use]
-pub const fn needed(hook: MarkHook) -> CapabilitySet {
-    match hook {
-        MarkHook::Tracepoint { .. } => CapabilitySet::SYS_PTRACE,
-        MarkHook::RawTp | MarkHook::TpBtf(_) | MarkHook::SignalRawTp | MarkHook::SignalTpBtf(_) => {
-            CapabilitySet::empty()
-        }
-    }
-}
-
 /// Gives up every capability of this thread, and of those that it starts later, but `kept`; nothing
 /// that it executes gets one again.
 ///
@@ -73,12 +57,5 @@ mod tests {
         });
         let none = "0000000000000000";
         assert_eq!(left.join().unwrap(), [none, none, none, "1"]);
-    }
-
-    #[test]
-    fn only_the_rung_that_reads_proc_keeps_the_right_to() {
-        assert_eq!(needed(MarkHook::RawTp), CapabilitySet::empty());
-        let lowest = MarkHook::Tracepoint { pid_offset: 8 };
-        assert_eq!(needed(lowest), CapabilitySet::SYS_PTRACE);
     }
 }

@@ -1,7 +1,7 @@
 //! Paths outside Kubernetes.
 
 use oom_probe::{
-    cgroup::path::Identity,
+    cgroup::path,
     model::{container::Runtime, labels::Limit, unit::Unit},
 };
 
@@ -113,7 +113,7 @@ fn outside_kubernetes_there_are_containers_machines_and_units() {
         ("nothing", "", None, None, None, 0),
     ];
     for &(name, path, container, runtime, unit, own_level) in cases {
-        let identity = Identity::from_path(fill(path).as_bytes());
+        let identity = path::from_path(fill(path).as_bytes());
         assert_eq!(identity.pod, None, "{name}: pod");
         assert_eq!(identity.qos, None, "{name}: qos");
         assert_eq!(identity.container, container.map(id), "{name}: container");

@@ -6,7 +6,7 @@ mod pods;
 mod properties;
 
 use oom_probe::{
-    cgroup::path::Identity,
+    cgroup::path,
     model::{cgroup_path::CgroupPath, container::ContainerId, labels::Limit, pod::PodUid},
 };
 
@@ -58,7 +58,7 @@ fn lookalikes_are_neither_containers_nor_pods() {
         format!("/system:docker:{APP}"),
         format!("/docker:{APP}"),
     ] {
-        let identity = Identity::from_path(path.as_bytes());
+        let identity = path::from_path(path.as_bytes());
         assert_eq!((identity.container, identity.pod), (None, None), "{path}");
     }
 }
@@ -89,7 +89,7 @@ fn a_limit_belongs_to_the_container_the_pod_or_what_is_above() {
             &[Container, Ancestor, Ancestor],
         ),
     ] {
-        let identity = Identity::from_path(fill(path).as_bytes());
+        let identity = path::from_path(fill(path).as_bytes());
         let placed: Vec<_> = (0..places.len())
             .map(|level| identity.place(level))
             .collect();

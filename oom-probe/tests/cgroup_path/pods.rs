@@ -1,7 +1,7 @@
 //! Paths below a pod's cgroup.
 
 use oom_probe::{
-    cgroup::path::Identity,
+    cgroup::path,
     model::{container::Runtime, pod::Qos},
 };
 
@@ -21,7 +21,7 @@ type PodCase = (
 
 fn assert_pods(cases: &[PodCase]) {
     for &(name, path, container, uid, runtime, qos, container_level, pod_level) in cases {
-        let identity = Identity::from_path(fill(path).as_bytes());
+        let identity = path::from_path(fill(path).as_bytes());
         assert_eq!(identity.container, container.map(id), "{name}: container");
         assert_eq!(identity.pod, Some(uid.parse().unwrap()), "{name}: pod");
         assert_eq!(identity.runtime, runtime, "{name}: runtime");
@@ -167,7 +167,7 @@ fn a_node_in_a_pod_sees_its_own_pods_below_its_own_root() {
         .rsplit('/')
         .take_while(|&name| name != NODE)
         .map(str::as_bytes);
-    let identity = Identity::parse(own);
+    let identity = path::parse(own);
     assert_eq!(identity.container, Some(id(INNER)));
     assert_eq!(identity.pod, Some(OTHER_UID.parse().unwrap()));
     assert_eq!(identity.qos, Some(Qos::BestEffort));

@@ -5,7 +5,7 @@ use std::{fs, os::unix::ffi::OsStrExt};
 use oom_probe::{
     cgroup::{
         hierarchy::{Hierarchy, MemoryRoot},
-        path::Identity,
+        path,
     },
     model::{cgroup_path::CgroupPath, labels::Limit, pod::Qos},
 };
@@ -75,7 +75,7 @@ fn node() -> impl Strategy<Value = Node> {
 proptest! {
     #[test]
     fn a_pods_container_is_found_wherever_the_node_and_the_process_are(node in node()) {
-        let identity = Identity::from_path(node.path.as_bytes());
+        let identity = path::from_path(node.path.as_bytes());
         prop_assert_eq!(identity.container.map(|id| id.to_string()), Some(node.container));
         prop_assert_eq!(identity.pod.map(|uid| uid.to_string()), Some(node.uid));
         prop_assert_eq!(identity.qos, Some(node.qos));
@@ -93,8 +93,8 @@ proptest! {
         let path = CgroupPath::from_levels(names.iter().copied());
         prop_assert_eq!(&path.to_string(), &node.path);
         prop_assert_eq!(
-            Identity::parse(names.into_iter()),
-            Identity::from_path(path.as_bytes())
+            path::parse(names.into_iter()),
+            path::from_path(path.as_bytes())
         );
     }
 
@@ -110,7 +110,7 @@ proptest! {
         let kept_names: Vec<_> = kept.names().collect();
         let wanted: Vec<_> = leaf_first().chain([&b""[..]]).collect();
         prop_assert_eq!(&kept_names, &wanted);
-        prop_assert_eq!(Identity::parse(kept.names()), Identity::parse(wanted.into_iter()));
+        prop_assert_eq!(path::parse(kept.names()), path::parse(wanted.into_iter()));
 
         let scratch = tempfile::tempdir().unwrap();
         let root = MemoryRoot {
@@ -142,7 +142,7 @@ proptest! {
     #[test]
     fn hex_of_any_other_length_is_no_container(hex in "[0-9a-f]{1,63}|[0-9a-f]{65,80}") {
         for path in [format!("/docker/{hex}"), format!("/x.slice/crio-{hex}.scope")] {
-            prop_assert_eq!(Identity::from_path(path.as_bytes()).container, None);
+            prop_assert_eq!(path::from_path(path.as_bytes()).container, None);
         }
     }
 }
@@ -199,7 +199,7 @@ const PIECES: &[&str] = &[
 ];
 
 fn assert_sound(path: &[u8]) {
-    let identity = Identity::from_path(path);
+    let identity = path::from_path(path);
     let levels = path
         .split(|&b| b == b'/')
         .filter(|name| !name.is_empty())

@@ -1,7 +1,7 @@
 use oom_probe::{
     capture::{
         environment::{Calls, Capabilities, Capability, Facts, Lockdown, Memlock, Seccomp},
-        pin::Place,
+        pin::PinDirState,
         plan::{Tried, plan},
         trial::Target,
     },
@@ -11,8 +11,8 @@ use oom_probe::{
 
 use super::recorded::{self, KERNELS};
 
-fn free() -> Place {
-    Place::Free("/sys/fs/bpf/oom-probe".into())
+fn free() -> PinDirState {
+    PinDirState::Free("/sys/fs/bpf/oom-probe".into())
 }
 
 /// All that is promised was tried.
@@ -344,15 +344,15 @@ fn a_reason_that_repeats_is_given_once() {
 fn it_says_whether_kills_are_kept_while_no_daemon_runs() {
     let path = || "/sys/fs/bpf/oom-probe".into();
     for (place, level, says) in [
-        (Place::Free(path()), Level::Ok, "kills will be kept"),
+        (PinDirState::Free(path()), Level::Ok, "kills will be kept"),
         (
-            Place::Held(path(), "pid 7 on node-1".into()),
+            PinDirState::Held(path(), "pid 7 on node-1".into()),
             Level::Ok,
             "of pid 7 on node-1",
         ),
-        (Place::Left(path()), Level::Note, "oom-probe unpin"),
+        (PinDirState::Left(path()), Level::Note, "oom-probe unpin"),
         (
-            Place::Unusable("/tmp is on no bpffs".into()),
+            PinDirState::Unusable("/tmp is on no bpffs".into()),
             Level::Warning,
             "lost",
         ),

@@ -1,9 +1,9 @@
 use oom_probe::capture::{
-    environment::{Facts, Lockdown},
+    environment::{Facts, Lockdown, SignalFields},
     layout::{MarkVictim, OomKillProcess, SignalGenerate},
     plan::{
-        Candidate, ContextHook, DomainSource, Mark, MarkHook, Names, Obstacle, Plan, SignalFields,
-        SignalHook, plan,
+        Candidate, ContextHook, DomainSource, Mark, MarkHook, Names, Obstacle, Plan, SignalHook,
+        plan,
     },
 };
 use oom_probe_common::offsets::{ABSENT, Settings};

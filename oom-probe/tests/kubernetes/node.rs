@@ -8,9 +8,9 @@ use std::{
 use oom_probe::{
     attribution::{
         attributor::{Attributor, Config, Decision},
-        outcome::{LOOKS, Outcomes, Place, Settled, Signs},
+        outcome::{ContainerAt, LOOKS, Outcomes, Settled, Signs},
     },
-    cgroup::{kubepods::Kubepods, node::NodeCgroups, path::Identity, population::Population},
+    cgroup::{kubepods::Kubepods, node::NodeCgroups, path, population::Population},
     kube::{
         Link, PodEvent,
         client::Source,
@@ -293,7 +293,7 @@ impl Node {
 }
 
 /// What is seen of a container, by its cgroup and by its pod's status.
-fn signs(index: &Index, place: Place<'_>, population: Option<Population>) -> Signs {
+fn signs(index: &Index, place: ContainerAt<'_>, population: Option<Population>) -> Signs {
     Signs {
         population,
         finished_at: place.id.and_then(|id| index.finished_at(&id)),
@@ -333,7 +333,7 @@ pub(crate) fn kill_in(path: &str) -> Kill {
         "cgroup": {"id": 4321, "path": path}, "truncated": false,
     }))
     .unwrap();
-    kill.identity = Identity::from_path(path.as_bytes());
+    kill.identity = path::from_path(path.as_bytes());
     kill
 }
 

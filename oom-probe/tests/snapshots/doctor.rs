@@ -5,7 +5,7 @@ use std::fmt::Write;
 use oom_probe::{
     capture::{
         environment::{Capabilities, Capability, Facts, Lockdown},
-        pin::Place,
+        pin::PinDirState,
         plan::{Tried, plan},
     },
     commands::doctor::{Containers, Diagnosis, diagnose, render},
@@ -16,7 +16,13 @@ use crate::kernel::recorded;
 
 type Change = fn(&mut Facts);
 
-fn diagnosis(kernel: &str, change: Change, tried: bool, pins: &Place, group: usize) -> Diagnosis {
+fn diagnosis(
+    kernel: &str,
+    change: Change,
+    tried: bool,
+    pins: &PinDirState,
+    group: usize,
+) -> Diagnosis {
     let mut facts = recorded::facts(kernel);
     change(&mut facts);
     let tried = Tried {
@@ -32,11 +38,11 @@ fn diagnosis(kernel: &str, change: Change, tried: bool, pins: &Place, group: usi
 
 #[test]
 fn table_of_doctor() {
-    let free = Place::Free("/sys/fs/bpf/oom-probe".into());
-    let left = Place::Left("/sys/fs/bpf/oom-probe".into());
-    let held = Place::Held("/sys/fs/bpf/oom-probe".into(), "PID 7".into());
-    let unusable = Place::Unusable("no bpffs; mount one".into());
-    let nodes: [(&str, &str, Change, &Place, usize); 7] = [
+    let free = PinDirState::Free("/sys/fs/bpf/oom-probe".into());
+    let left = PinDirState::Left("/sys/fs/bpf/oom-probe".into());
+    let held = PinDirState::Held("/sys/fs/bpf/oom-probe".into(), "PID 7".into());
+    let unusable = PinDirState::Unusable("no bpffs; mount one".into());
+    let nodes: [(&str, &str, Change, &PinDirState, usize); 7] = [
         ("free", "6.12", |_| (), &free, 3),
         ("free", "5.10", |_| (), &left, 1),
         ("free", "7.2", |_| (), &held, 0),
@@ -85,7 +91,7 @@ fn table_of_doctor() {
 
 #[test]
 fn json_of_doctor() {
-    let free = Place::Free("/sys/fs/bpf/oom-probe".into());
+    let free = PinDirState::Free("/sys/fs/bpf/oom-probe".into());
     let diagnosis = diagnosis("5.10", |_| (), true, &free, 1);
     let json = serde_json::to_string_pretty(&diagnosis).unwrap();
     hold("doctor.json", &format!("{json}\n"));

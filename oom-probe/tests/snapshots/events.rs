@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use oom_probe::{
     attribution::outcome::Settled,
-    cgroup::path::Identity,
+    cgroup::path,
     kube::{names::Names, object::OOM_GROUP, pod::Pod},
     model::labels::Outcome,
     oom_group::{
@@ -45,8 +45,8 @@ async fn events_of_kills() {
         (Outcome::Died, 8),
     ] {
         let settled = kills::all().into_iter().map(|(_, mut record)| {
-            if let Some(path) = record.kill.cgroup.as_ref().and_then(|at| at.path.as_ref()) {
-                record.kill.identity = Identity::from_path(path.as_bytes());
+            if let Some(at) = record.kill.cgroup.as_ref().and_then(|at| at.path.as_ref()) {
+                record.kill.identity = path::from_path(at.as_bytes());
             }
             Settled {
                 outcome,

@@ -2,6 +2,7 @@
 //! them: no bpf(2) after arming.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +11,6 @@ use memmap2::{MmapOptions, MmapRaw};
 use oom_probe_common::ledger::{CHECKPOINT_LEN, CHECKPOINTS, Count, ENTRIES, LAYOUT, Slot};
 
 use super::checkpoint::Checkpoint;
-use crate::capture::accounting::reconciler::Baseline;
 
 /// No interval begins after it ends.
 const NO_BASELINE: (u64, u64) = (1, 0);
@@ -148,6 +148,35 @@ impl Reading {
         self.get(Count::DroppedMarks)
             + self.get(Count::DroppedSignals)
             + self.get(Count::DroppedContext)
+    }
+}
+
+/// What vmstat said when the hooks were armed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Baseline(RangeInclusive<u64>);
+
+impl Baseline {
+    /// From vmstat's count before the first hook was attached, and together with the ledger after
+    /// the last. Kills in between may or may not have been marked.
+    #[must_use]
+    pub fn new(before: u64, after: u64, ledger: &Reading) -> Self {
+        let uncertain = match ledger.get(Count::Marks) + ledger.get(Count::Signals) {
+            0 => 0,
+            _ => after.saturating_sub(before),
+        };
+        Self(after.saturating_sub(uncertain)..=after)
+    }
+
+    /// As an earlier daemon kept it.
+    #[must_use]
+    pub const fn between(from: u64, to: u64) -> Self {
+        Self(from..=to)
+    }
+
+    /// From what to what.
+    #[must_use]
+    pub const fn range(&self) -> &RangeInclusive<u64> {
+        &self.0
     }
 }
 

@@ -5,14 +5,13 @@
 //! the marked kills, at most those and the repeated ones.
 
 use std::io;
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use oom_probe_common::ledger::Count;
 
 use crate::{
     capture::{
-        accounting::counters::{Ledger, Reading},
+        accounting::counters::{Baseline, Ledger, Reading},
         assemble::Counts,
     },
     sys::procfs,
@@ -59,35 +58,6 @@ pub fn read_together(
     (before, kills)
 }
 
-/// What vmstat said when the hooks were armed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Baseline(RangeInclusive<u64>);
-
-impl Baseline {
-    /// From vmstat's count before the first hook was attached, and together with the ledger after
-    /// the last. Kills in between may or may not have been marked.
-    #[must_use]
-    pub fn new(before: u64, after: u64, ledger: &Reading) -> Self {
-        let uncertain = match ledger.get(Count::Marks) + ledger.get(Count::Signals) {
-            0 => 0,
-            _ => after.saturating_sub(before),
-        };
-        Self(after.saturating_sub(uncertain)..=after)
-    }
-
-    /// As an earlier daemon kept it.
-    #[must_use]
-    pub const fn between(from: u64, to: u64) -> Self {
-        Self(from..=to)
-    }
-
-    /// From what to what.
-    #[must_use]
-    pub const fn range(&self) -> &RangeInclusive<u64> {
-        &self.0
-    }
-}
-
 /// How far the kills known are from what the kernel's count allows; 0 is right.
 #[must_use]
 pub fn distance(baseline: &Baseline, vmstat: u64, counts: &Counts, ledger: &Reading) -> u64 {
@@ -97,7 +67,7 @@ pub fn distance(baseline: &Baseline, vmstat: u64, counts: &Counts, ledger: &Read
     let least = counts.marked_kills.saturating_sub(counts.doubtful);
     let most =
         counts.marked_kills + counts.doubtful + counts.repeats + dropped_marks + dropped_signals;
-    let (from, to) = (baseline.0.start(), baseline.0.end());
+    let (from, to) = (baseline.range().start(), baseline.range().end());
     let growth = vmstat.saturating_sub(*to)..=vmstat.saturating_sub(*from);
     if growth.end() < &least {
         least - growth.end()
@@ -149,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_growth_may_be_anything_from_the_kills_to_the_kills_and_repeats() {
-        let baseline = Baseline(100..=100);
+        let baseline = Baseline::between(100, 100);
         for (vmstat, kills, repeats, want) in [
             (100, 0, 0, 0),
             (103, 3, 0, 0),
@@ -179,14 +149,19 @@ mod tests {
             ..counts(3, 0)
         };
         for (growth, want) in [(1, 1), (2, 0), (3, 0), (4, 0), (5, 1)] {
-            let got = distance(&Baseline(0..=0), growth, &counts, &Reading::default());
+            let got = distance(
+                &Baseline::between(0, 0),
+                growth,
+                &counts,
+                &Reading::default(),
+            );
             assert_eq!(got, want, "growth {growth}");
         }
     }
 
     #[test]
     fn kills_while_arming_make_the_baseline_uncertain() {
-        let baseline = Baseline(100..=102);
+        let baseline = Baseline::between(100, 102);
         for (vmstat, kills, want) in [(102, 0, 0), (102, 2, 0), (102, 3, 1), (105, 2, 1)] {
             let got = distance(&baseline, vmstat, &counts(kills, 0), &Reading::default());
             assert_eq!(got, want, "vmstat {vmstat}, {kills} kills");

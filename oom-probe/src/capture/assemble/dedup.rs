@@ -3,6 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    kill::{Kill, KillId},
+    labels::Role,
+};
+
 /// Processes remembered. Far more than can be dying at once, and a process is marked again only
 /// while it is dying.
 const CAPACITY: usize = 2048;
@@ -10,6 +17,42 @@ const CAPACITY: usize = 2048;
 /// How long, in kernel time, an id that the kernel may give to another process is taken for the
 /// same: it dies in less, and no machine goes through all of its ids in so little.
 const SAME_NS: u64 = 10_000_000_000;
+
+/// A process that is known to be killed, or to have been dying anyway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Thread group id; of one that was dying anyway the thread's.
+    pub tgid: u32,
+    /// Start of the group leader, ns of boot time; 0 where it is not known.
+    pub start_time_ns: u64,
+    /// Absent for one that was dying anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// When that was seen, ns of boot time.
+    pub at_ns: u64,
+}
+
+impl Remembered {
+    /// A kill.
+    #[must_use]
+    pub fn of(kill: &Kill) -> Self {
+        Self {
+            tgid: kill.key.tgid,
+            start_time_ns: kill.key.start_time_ns,
+            role: Some(kill.role),
+            at_ns: kill.boottime_ns,
+        }
+    }
+
+    /// Which process it is.
+    #[must_use]
+    pub fn kill_id(&self) -> KillId {
+        KillId {
+            tgid: self.tgid,
+            start_time_ns: self.start_time_ns,
+        }
+    }
+}
 
 /// A key that names one process.
 pub(super) trait Key: Copy + Eq + Hash {

@@ -4,8 +4,10 @@ use oom_probe_common::record::{Domain, Level, domain, flag, level, valid};
 
 use crate::{
     capture::record::{PathLevel, Task},
-    cgroup::path::Identity,
-    model::labels::{Cause, Constraint, Limit, LimitSource},
+    model::{
+        identity::Identity,
+        labels::{Cause, Constraint, Limit, LimitSource},
+    },
 };
 
 /// Pages by which concurrent charges may overshoot a limit for a moment: each CPU charges up to a

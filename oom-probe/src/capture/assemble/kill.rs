@@ -7,9 +7,10 @@ use oom_probe_common::record::{Body, COMM_LEN, Header, flag, hook, level, valid}
 use super::domain::{Found, is_kernel_thread, trigger_is_in};
 use crate::{
     capture::record::{Levels, Task},
-    cgroup::{node::NodeCgroups, path::Identity},
+    cgroup::{node::NodeCgroups, path},
     model::{
         cgroup_path::CgroupPath,
+        identity::Identity,
         kill::{Cgroup, Domain, Kill, KillId, PidNamespace, Trigger, Victim},
         labels::{Limit, Role, VictimKind},
     },
@@ -69,7 +70,7 @@ impl Machine {
         let cgroup_ids: Vec<_> = task.path.iter().map(|at| at.level.id).collect();
         let node_root_level = self.cgroups.root_level(&cgroup_ids);
         let identity = path.map_or_else(Identity::default, |path| {
-            let unit = Identity::parse(task.unit_path.iter().map(|at| at.name));
+            let unit = path::parse(task.unit_path.iter().map(|at| at.name));
             // Where the node's own root is in that hierarchy is not known.
             let is_told = unit.container.is_none() && self.cgroups.root.is_none();
             let unit = unit.unit.filter(|_| is_told);

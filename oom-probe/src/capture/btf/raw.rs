@@ -3,15 +3,13 @@
 use std::ops::Range;
 
 use super::error::Malformed;
-use super::types::{Kind, u32_at};
+use super::types::{Info, Kind, TYPE_LEN, u32_at};
 
 const MAGIC: u16 = 0xeb9f;
 /// Up to and with `str_len`: what every version of the header has.
 pub(super) const HEADER_LEN: usize = 24;
 /// With `layout_off` and `layout_len`, which came with Linux 7.1.
 const HEADER_WITH_LAYOUT_LEN: usize = 32;
-/// `struct btf_type`, which begins every type.
-pub(super) const TYPE_LEN: usize = 12;
 
 /// Where the parts of a BTF file are.
 #[derive(Debug)]
@@ -133,24 +131,5 @@ impl Sections {
             return None;
         };
         (kind != 0).then_some((fixed.into(), each.into()))
-    }
-}
-
-/// `btf_type.info` in parts. Before Linux 7.1 vlen had 16 bits and kind 5, and the bits that each
-/// gained had to be 0: the wider masks read both.
-#[derive(Clone, Copy)]
-pub(super) struct Info {
-    pub(super) kind: u8,
-    pub(super) vlen: u32,
-    pub(super) flag: bool,
-}
-
-impl Info {
-    pub(super) const fn new(info: u32) -> Self {
-        Self {
-            kind: (info >> 24 & 0x7f) as u8,
-            vlen: info & 0x00ff_ffff,
-            flag: info >> 31 == 1,
-        }
     }
 }

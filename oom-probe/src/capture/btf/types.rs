@@ -1,6 +1,7 @@
 //! One type of a BTF file, decoded where it lies.
 
-use super::raw::{Info, TYPE_LEN};
+/// `struct btf_type`, which begins every type.
+pub(super) const TYPE_LEN: usize = 12;
 
 /// Names a type within one BTF file; 0 is `void`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -268,6 +269,25 @@ impl<'a> Type<'a> {
         bytes
             .chunks_exact(N)
             .filter_map(|chunk| chunk.try_into().ok())
+    }
+}
+
+/// `btf_type.info` in parts. Before Linux 7.1 vlen had 16 bits and kind 5, and the bits that each
+/// gained had to be 0: the wider masks read both.
+#[derive(Clone, Copy)]
+pub(super) struct Info {
+    pub(super) kind: u8,
+    pub(super) vlen: u32,
+    pub(super) flag: bool,
+}
+
+impl Info {
+    pub(super) const fn new(info: u32) -> Self {
+        Self {
+            kind: (info >> 24 & 0x7f) as u8,
+            vlen: info & 0x00ff_ffff,
+            flag: info >> 31 == 1,
+        }
     }
 }
 

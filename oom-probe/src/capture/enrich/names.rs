@@ -7,7 +7,7 @@ use crate::{
         Levels, Payload, Record,
         encode::{self, NamedLevel},
     },
-    cgroup::path::Identity,
+    cgroup::path,
 };
 
 /// Stands for a name that nobody saw before the cgroup was gone.
@@ -57,7 +57,7 @@ fn tells_whose(names: &[Option<Vec<u8>>]) -> bool {
         return true;
     };
     let known = names.iter().map(|name| name.as_deref().unwrap_or(UNKNOWN));
-    Identity::parse(known)
+    path::parse(known)
         .container_level
         .is_some_and(|container| container > missing)
 }

@@ -3,8 +3,7 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-use super::process::{Capability, Seccomp};
-use super::{Capabilities, Facts};
+use super::process::{Capabilities, Capability, Seccomp};
 
 /// What two harmless calls of bpf(2) answered: 0 or the error number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,19 +89,7 @@ fn error_number(result: libc::c_long) -> i32 {
 
 impl Access {
     /// Tells apart who refuses bpf(2), or the tracing programs that come after.
-    #[must_use]
-    pub fn classify(facts: &Facts) -> Self {
-        let Facts {
-            bpf,
-            capabilities,
-            initial_user_namespace,
-            seccomp,
-            ..
-        } = facts;
-        Self::of(*bpf, *capabilities, *initial_user_namespace, *seccomp)
-    }
-
-    fn of(
+    pub(super) fn of(
         Calls { reach, create }: Calls,
         capabilities: Capabilities,
         initial_user_namespace: bool,

@@ -3,10 +3,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::capture::{layout::format::Format, plan::SignalFields};
+use crate::capture::layout::format::Format;
 
 /// Where tracefs is mounted: since Linux 4.1, and before and for old tools.
 const MOUNTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// Offsets in the record of the plain tracepoint `signal:signal_generate`, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignalFields {
+    /// Which signal.
+    pub sig: u32,
+    /// Who sends it: `SI_KERNEL` for the kernel itself.
+    pub code: u32,
+    /// The thread that it goes to.
+    pub pid: u32,
+}
 
 /// The plain tracepoints.
 #[derive(Clone, Debug, PartialEq, Eq)]

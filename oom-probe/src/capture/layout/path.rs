@@ -1,6 +1,6 @@
 //! Walks from a struct to a member along a path written as in C.
 
-use super::Missing;
+use super::missing::Missing;
 use crate::{
     capture::btf::{Btf, Kind, Type, TypeId},
     sys::escape::escape,

@@ -1,6 +1,6 @@
 //! Which member gives which offset: one row for each field of `Offsets`.
 
-use super::Missing;
+use super::missing::Missing;
 use crate::capture::btf::{Btf, Kind, Type};
 
 /// Where a path begins.

@@ -1,5 +1,6 @@
 //! Loads, attaches and pins new programs, and lets them record.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Instant;
@@ -12,21 +13,21 @@ use oom_probe_common::{
 };
 
 use super::{
-    ArmError, Armed, Hooks, OBJECT, Options,
-    attach::{self, Attached},
-    checkpoint,
-    error::RungError,
-    forget_ledger,
+    armed::{Armed, Hooks, checkpoint, silence},
+    attach,
+    error::{ArmError, RungError},
     identity::{self, Identity},
     kept::Kept,
     kernel_btf::KernelBtf,
-    loader, silence,
+    loader,
+    options::Options,
+    program::Attached,
 };
 use crate::capture::{
     accounting::{
         checkpoint::Checkpoint,
-        counters::Ledger,
-        reconciler::{Baseline, read_together},
+        counters::{Baseline, Ledger},
+        reconciler::read_together,
     },
     handover::{Capture, Takeover},
     pin::{self, Build, Generation, PinDir, Pins, Recording},
@@ -37,6 +38,7 @@ use crate::sys::clock::boottime_ns;
 
 /// What is the same for every rung.
 pub(super) struct Arming<'a> {
+    pub(super) object: &'static [u8],
     pub(super) plan: &'a Plan,
     pub(super) offsets: Offsets,
     pub(super) options: Options,
@@ -245,7 +247,8 @@ impl Arming<'_> {
         settings: &Settings,
         place: Option<(&PinDir, &Generation)>,
     ) -> Result<Ebpf, RungError> {
-        let mut loader = loader::without_kernel_btf().map_err(RungError::OpenFiles)?;
+        let mut loader =
+            loader::without_kernel_btf(self.options.open_nothing).map_err(RungError::OpenFiles)?;
         // Not before: there may be no thread then that is yet to take its name.
         self.btf.begin();
         loader
@@ -255,12 +258,12 @@ impl Arming<'_> {
         if let Some((dir, generation)) = place {
             // A ledger that is there was looked at: it is one.
             loader
-                .map_pin_path(LEDGER_MAP, pin::ledger_path(dir))
+                .map_pin_path(LEDGER_MAP, dir.ledger())
                 .map_pin_path(RING_MAP, generation.ring());
         }
         #[cfg(feature = "ebpf-log")]
         super::messages::prepare(&mut loader);
-        Ok(loader.load(OBJECT)?)
+        Ok(loader.load(self.object)?)
     }
 
     /// Adds begin and end of OOM events where the kernel takes one of the hooks for it.
@@ -288,6 +291,16 @@ impl Arming<'_> {
             }
         }
         None
+    }
+}
+
+/// A ledger that is not to be gone on with.
+fn forget_ledger(dir: &PinDir) {
+    match fs::remove_file(dir.ledger()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!("cannot remove an old ledger: {error}");
+        }
+        _ => {}
     }
 }
 

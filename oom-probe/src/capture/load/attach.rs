@@ -1,28 +1,21 @@
-//! Puts single programs into the kernel.
+//! Which programs make a rung, and how they are put into the kernel.
 
 use aya::{
     Ebpf,
-    programs::{FEntry, FExit, KProbe, Program, ProgramError, links::FdLink},
+    programs::{FEntry, FExit, KProbe, links::FdLink},
 };
 
 use super::{
     error::RungError,
     kernel_btf::KernelBtf,
-    tracepoint::{Place, verify},
+    program::{Attached, attach, get},
+    tracepoint::{HookPoint, verify},
 };
 use crate::capture::plan::{ContextHook, Mark, MarkHook, SignalHook};
 
 const MARK_VICTIM: &str = "mark_victim";
 const SIGNAL_GENERATE: &str = "signal_generate";
 const OOM_KILL_PROCESS: &str = "oom_kill_process";
-
-/// A program that is attached.
-pub(super) struct Attached {
-    pub(super) program: &'static str,
-    /// None where the kernel has no link for it but a perf event: that is `Ebpf`'s to keep, and
-    /// cannot be pinned.
-    pub(super) link: Option<FdLink>,
-}
 
 /// The programs of a rung: the hook on signals, where there is one, and the hook on marks.
 pub(super) const fn names_of_mark(mark: Mark) -> (Option<&'static str>, &'static str) {
@@ -60,25 +53,25 @@ pub(super) fn mark(
     let mut all = Vec::new();
     // The signal comes before its mark: attached first, it misses none.
     if let (Some(hook), Some(program)) = (mark.signal, signal_name) {
-        let place = match hook {
-            SignalHook::RawTp => Place::RawTp(SIGNAL_GENERATE),
-            SignalHook::TpBtf => Place::TpBtf(SIGNAL_GENERATE),
-            SignalHook::Tracepoint(_) => Place::Tracepoint("signal", SIGNAL_GENERATE),
+        let at = match hook {
+            SignalHook::RawTp => HookPoint::RawTp(SIGNAL_GENERATE),
+            SignalHook::TpBtf => HookPoint::TpBtf(SIGNAL_GENERATE),
+            SignalHook::Tracepoint(_) => HookPoint::Tracepoint("signal", SIGNAL_GENERATE),
         };
-        all.push((program, place));
+        all.push((program, at));
     }
-    let place = match mark.hook {
+    let at = match mark.hook {
         MarkHook::RawTp | MarkHook::SignalRawTp | MarkHook::SignalTpBtf(_) => {
-            Place::RawTp(MARK_VICTIM)
+            HookPoint::RawTp(MARK_VICTIM)
         }
-        MarkHook::TpBtf(_) => Place::TpBtf(MARK_VICTIM),
-        MarkHook::Tracepoint { .. } => Place::Tracepoint("oom", MARK_VICTIM),
+        MarkHook::TpBtf(_) => HookPoint::TpBtf(MARK_VICTIM),
+        MarkHook::Tracepoint { .. } => HookPoint::Tracepoint("oom", MARK_VICTIM),
     };
-    all.push((mark_name, place));
+    all.push((mark_name, at));
     verify(programs, btf, &all)?;
     tracing::debug!("start: programs verified");
     all.into_iter()
-        .map(|(name, place)| place.attach(programs, name))
+        .map(|(name, at)| at.attach(programs, name))
         .collect()
 }
 
@@ -139,25 +132,4 @@ fn kprobe(programs: &mut Ebpf, name: &'static str) -> Result<Attached, RungError
         program.attach(OOM_KILL_PROCESS, 0)?;
         Ok(None)
     })
-}
-
-pub(super) fn get<'a, P>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, RungError>
-where
-    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
-{
-    let program = programs.program_mut(name).ok_or(RungError::Missing(name))?;
-    program.try_into().map_err(|source| RungError::Program {
-        program: name,
-        source,
-    })
-}
-
-pub(super) fn attach(
-    program: &'static str,
-    attach: impl FnOnce() -> Result<Option<FdLink>, ProgramError>,
-) -> Result<Attached, RungError> {
-    match attach() {
-        Ok(link) => Ok(Attached { program, link }),
-        Err(source) => Err(RungError::Program { program, source }),
-    }
 }

@@ -1,6 +1,27 @@
-//! What can be wrong with a rung, in one line.
+//! What can be wrong, with a rung and with all of them, in one line.
 
 use aya::{maps::MapError, programs::ProgramError};
+
+/// Why capture could not be turned on. Each is one line with what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum ArmError {
+    /// The binary was built without the eBPF toolchain.
+    #[error(
+        "this oom-probe was built without its kernel programs: build it with `cargo xtask build`"
+    )]
+    Stub,
+    /// No rung of the ladder can work here.
+    #[error("OOM kills cannot be captured here: {reason}{}", remedy.as_ref().map_or_else(String::new, |r| format!("; {r}")))]
+    NoHook {
+        /// Why.
+        reason: String,
+        /// What to do about it.
+        remedy: Option<String>,
+    },
+    /// Every rung that looked possible was refused by the kernel.
+    #[error("the kernel refuses every hook: {0}; `oom-probe doctor` tells more")]
+    Refused(String),
+}
 
 /// Why one rung was refused.
 #[derive(Debug, thiserror::Error)]

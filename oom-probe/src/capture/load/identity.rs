@@ -6,8 +6,8 @@ use bytemuck::bytes_of;
 use oom_probe_common::{ledger::LAYOUT, offsets::Offsets};
 
 use super::{
-    Options,
     attach::{names_of_context, names_of_mark},
+    options::Options,
 };
 use crate::capture::plan::{Candidate, ContextHook, Mark, Plan};
 
@@ -27,6 +27,7 @@ impl Identity {
         let Options {
             ring,
             record_version,
+            open_nothing: _,
         } = options;
         let mut hasher = DefaultHasher::new();
         hasher.write(object);

@@ -11,11 +11,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::gettid;
 
 use super::kernel_btf;
-use crate::sinks::log::output;
-
-/// Threads that open no file, by name: one writes lines to a descriptor that it was given, one parses
-/// bytes in memory.
-const OPEN_NOTHING: [&str; 2] = [output::THREAD, kernel_btf::THREAD];
 
 /// How often, and after which pause, is looked again whether a thread has its name.
 const LOOKS: u32 = 20;
@@ -28,16 +23,12 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// there is nothing to read: this process can open no file.
 ///
 /// The limit is the whole process's. So it is set only while this thread and those that open nothing
-/// are all there are, as at the start; else the BTF is parsed in vain.
+/// are all there are, as at the start; else the BTF is parsed in vain. Of those that open nothing
+/// `open_nothing` are the names, and the one that parses bytes in memory.
 ///
 /// # Errors
 /// The limit on open files cannot be set back.
-pub(super) fn without_kernel_btf<'a>() -> io::Result<EbpfLoader<'a>> {
-    beside(&OPEN_NOTHING)
-}
-
-/// The same where threads of these names open no file.
-fn beside<'a>(open_nothing: &[&str]) -> io::Result<EbpfLoader<'a>> {
+pub(super) fn without_kernel_btf<'a>(open_nothing: &[&str]) -> io::Result<EbpfLoader<'a>> {
     let mut found = others(open_nothing);
     for _ in 0..LOOKS {
         if found.as_ref().map_or(true, BTreeSet::is_empty) {
@@ -84,6 +75,7 @@ fn others(open_nothing: &[&str]) -> io::Result<BTreeSet<String>> {
         }
         match fs::read_to_string(task.path().join("comm")) {
             Ok(name) if open_nothing.contains(&name.trim_end()) => {}
+            Ok(name) if name.trim_end() == kernel_btf::THREAD => {}
             Ok(name) => {
                 others.insert(name.trim_end().to_owned());
             }
@@ -103,14 +95,15 @@ mod tests {
     use super::*;
     use crate::capture::btf::KERNEL_BTF;
 
+    /// The name of a thread that opens no file.
+    const IDLE: &str = "idle";
     /// Set in a process that has no other tests.
     const ALONE: &str = "OOM_PROBE_TEST_ALONE";
 
     /// As in the daemon, but for the harness's main thread, which waits for the test.
     fn loader() -> EbpfLoader<'static> {
         let main = fs::read_to_string("/proc/self/comm").unwrap();
-        let [output, btf] = OPEN_NOTHING;
-        beside(&[output, btf, main.trim_end()]).unwrap()
+        without_kernel_btf(&[IDLE, main.trim_end()]).unwrap()
     }
 
     fn has_btf(loader: &EbpfLoader<'_>) -> bool {
@@ -144,14 +137,16 @@ mod tests {
     #[test]
     fn threads_that_open_nothing_are_no_hindrance() {
         if alone("threads_that_open_nothing_are_no_hindrance") {
-            let (_reader, writer) = io::pipe().unwrap();
-            let _output = output::Output::start(writer, Default::default()).unwrap();
-            let (wait, end) = std::sync::mpsc::channel::<()>();
-            let btf = thread::Builder::new().name(kernel_btf::THREAD.to_owned());
-            let btf = btf.spawn(move || end.recv()).unwrap();
+            let threads = [IDLE, kernel_btf::THREAD].map(|name| {
+                let (wait, end) = std::sync::mpsc::channel::<()>();
+                let thread = thread::Builder::new().name(name.to_owned());
+                (wait, thread.spawn(move || end.recv()).unwrap())
+            });
             assert!(!has_btf(&loader()));
-            drop(wait);
-            btf.join().unwrap().unwrap_err();
+            for (wait, thread) in threads {
+                drop(wait);
+                thread.join().unwrap().unwrap_err();
+            }
         }
     }
 

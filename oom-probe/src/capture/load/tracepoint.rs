@@ -9,14 +9,14 @@ use aya::{
 };
 
 use super::{
-    attach::{Attached, attach, get},
     error::RungError,
     kernel_btf::KernelBtf,
+    program::{Attached, attach, get},
 };
 
 /// Where a program goes.
 #[derive(Clone, Copy)]
-pub(super) enum Place {
+pub(super) enum HookPoint {
     /// The arguments of a tracepoint.
     RawTp(&'static str),
     /// The same with their types.
@@ -30,29 +30,27 @@ pub(super) enum Place {
 pub(super) fn verify(
     programs: &mut Ebpf,
     btf: &KernelBtf,
-    wanted: &[(&'static str, Place)],
+    wanted: &[(&'static str, HookPoint)],
 ) -> Result<(), RungError> {
     let typed = wanted
         .iter()
-        .any(|(_, place)| matches!(place, Place::TpBtf(_)));
+        .any(|(_, at)| matches!(at, HookPoint::TpBtf(_)));
     let btf = if typed { Some(btf.get()?) } else { None };
     let mut all: BTreeMap<_, _> = programs.programs_mut().collect();
     let mut found = Vec::new();
-    for &(name, place) in wanted {
+    for &(name, at) in wanted {
         let program = all.remove(name).ok_or(RungError::Missing(name))?;
-        found.push((name, place, program));
+        found.push((name, at, program));
     }
     let last = found.pop();
     thread::scope(|scope| {
         let mut threads = Vec::new();
-        for (name, place, program) in found {
-            let load = move || place.load(name, program, btf);
+        for (name, at, program) in found {
+            let load = move || at.load(name, program, btf);
             let thread = thread::Builder::new().spawn_scoped(scope, load);
             threads.push(thread.map_err(RungError::Thread)?);
         }
-        let here = last.map_or(Ok(()), |(name, place, program)| {
-            place.load(name, program, btf)
-        });
+        let here = last.map_or(Ok(()), |(name, at, program)| at.load(name, program, btf));
         // Of several refusals the first of the rung is told.
         threads
             .into_iter()
@@ -65,7 +63,7 @@ pub(super) fn verify(
     })
 }
 
-impl Place {
+impl HookPoint {
     fn load(
         self,
         name: &'static str,

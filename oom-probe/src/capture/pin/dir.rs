@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::generation;
+
 /// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;
 /// A symbolic link that says who has the lock: a bpffs takes no regular files.
 const HOLDER: &str = "holder";
+/// The ledger's pin.
+const LEDGER: &str = "ledger";
 
 /// The directory, locked: no other daemon has it as long as this lives.
 #[derive(Debug)]
@@ -114,6 +118,11 @@ impl PinDir {
         &self.path
     }
 
+    /// Where the ledger is pinned.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.path.join(LEDGER)
+    }
+
     /// Removes what daemons have pinned, and the directory where nothing else is in it; returns
     /// whether anything was there.
     ///
@@ -124,12 +133,12 @@ impl PinDir {
         let mut removed = false;
         for entry in fs::read_dir(&path)? {
             let entry = entry?;
-            if super::generation::is_name(&entry.file_name()) {
+            if generation::is_name(&entry.file_name()) {
                 fs::remove_dir_all(entry.path())?;
                 removed = true;
             }
         }
-        for name in [super::LEDGER, HOLDER] {
+        for name in [LEDGER, HOLDER] {
             match fs::remove_file(path.join(name)) {
                 Ok(()) => removed |= name != HOLDER,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

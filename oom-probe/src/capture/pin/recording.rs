@@ -7,7 +7,11 @@ use std::path::Path;
 use aya::maps::{MapData, MapType};
 use oom_probe_common::ledger::ENTRIES;
 
-use super::{Build, Generation, Kind, PinDir, ledger_path, object};
+use super::{
+    dir::PinDir,
+    generation::{Build, Generation},
+    object::{self, Kind},
+};
 use crate::capture::{accounting::counters::Ledger, ring::Ring};
 
 /// `BPF_F_MMAPABLE` of include/uapi/linux/bpf.h.
@@ -37,7 +41,7 @@ impl Recording {
     /// Looks for it among these generations.
     pub(crate) fn find(dir: &PinDir, generations: &[Generation]) -> Result<Self, Silent> {
         let broken = |what: &str, error: io::Error| Silent::Broken(format!("{what}: {error}"));
-        let ledger = match ledger_of(&ledger_path(dir)) {
+        let ledger = match ledger_of(&dir.ledger()) {
             Ok(ledger) => ledger,
             Err(error) if error.kind() == io::ErrorKind::NotFound && generations.is_empty() => {
                 return Err(Silent::Nothing);

@@ -1,7 +1,11 @@
 //! The rungs, in order, and what stands against each on a given node.
 
-use super::parts::{self, Reads};
-use super::{Candidate, ContextHook, Loss, Mark, MarkHook, Names, Obstacle, SignalHook};
+use super::{
+    candidate::{Candidate, Loss},
+    hook::{ContextHook, Mark, MarkHook, Names, SignalHook},
+    obstacle::Obstacle,
+    parts::{self, Reads},
+};
 use crate::capture::{
     btf::KERNEL_BTF,
     environment::{Access, Capability, Facts, Lockdown, Tracefs},
@@ -52,7 +56,7 @@ pub(super) fn contexts(facts: &Facts) -> Vec<Candidate<ContextHook>> {
 
 /// What no BPF program of tracing gets around.
 fn everywhere(facts: &Facts) -> Option<Obstacle> {
-    let access = Access::classify(facts);
+    let access = facts.bpf_access();
     let accounting = match &facts.btf {
         Ok(layout) => layout.memlock_accounting,
         Err(_) => MemlockAccounting::Unknown,

@@ -1,6 +1,6 @@
 //! Which parts of a record need which offsets.
 
-use super::Loss;
+use super::candidate::Loss;
 use crate::capture::layout::Layout;
 
 /// A part of a record and the fields of `Offsets` that it is read with.

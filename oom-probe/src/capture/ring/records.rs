@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Ring, RingState};
+use super::buffer::{Item, Ring, RingState};
 
 /// How long programs that were replaced may take for their last record. A run that had begun before
 /// goes on to its end, with preemption off and for some microseconds (kernel/trace/bpf_trace.c); a
@@ -17,17 +17,6 @@ pub struct Records {
     live: Ring,
     /// Until when those that are left may still be written to; `None` once that is over.
     written_until: Option<Instant>,
-}
-
-/// A complete record.
-#[derive(Clone, Copy, Debug)]
-pub struct Item<'a> {
-    /// Its bytes, still in the ring.
-    pub bytes: &'a [u8],
-    /// Its ring, by the id of the map.
-    pub ring: u32,
-    /// Up to where that ring has been read with it.
-    pub read: u64,
 }
 
 impl Records {

@@ -1,23 +1,52 @@
 //! One line for each thing that decides what can be captured.
 
+use serde::Serialize;
+
 use super::containers::Containers;
-use super::diagnosis::{Check, Level};
 use crate::{
     capture::{
         environment::{Access, Capability, Facts, Lockdown, Seccomp},
         layout::{Layout, MemlockAccounting},
-        pin::Place,
+        pin::PinDirState,
         plan::{Candidate, DomainSource, Obstacle, Plan, Tried},
     },
     cgroup::hierarchy::Hierarchy,
 };
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// How good it is.
+    pub level: Level,
+    /// What was looked at.
+    pub check: &'static str,
+    /// What was found.
+    pub value: String,
+    /// What that means, or what to do.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+}
+
+/// How good a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Good to know; nothing is lost.
+    Note,
+    /// Something is lost.
+    Warning,
+    /// Kills can't be captured.
+    Failure,
+}
 
 /// Every check, from what the kernel is to what will be captured.
 pub(super) fn all(
     facts: &Facts,
     plan: &Plan,
     tried: Tried,
-    place: &Place,
+    place: &PinDirState,
     containers: &Containers,
 ) -> Vec<Check> {
     vec![
@@ -83,7 +112,7 @@ fn missing(layout: &Layout) -> Vec<&str> {
 
 fn bpf(facts: &Facts) -> Check {
     const NAME: &str = "bpf(2)";
-    match Access::classify(facts) {
+    match facts.bpf_access() {
         Access::Granted => check(Level::Ok, NAME, "granted", ""),
         refused => {
             let obstacle = Obstacle::Bpf(refused);
@@ -120,7 +149,7 @@ fn capabilities(facts: &Facts) -> Check {
 
 fn seccomp(facts: &Facts) -> Check {
     const NAME: &str = "seccomp";
-    match (facts.seccomp, Access::classify(facts)) {
+    match (facts.seccomp, facts.bpf_access()) {
         (_, Access::Seccomp) => {
             let remedy = Obstacle::Bpf(Access::Seccomp).remedy().unwrap_or_default();
             check(Level::Failure, NAME, "a filter refuses bpf(2)", &remedy)
@@ -281,22 +310,22 @@ fn context(plan: &Plan, tried: Tried) -> Check {
 }
 
 /// Whether kills are kept while no daemon runs.
-fn pins(place: &Place) -> Check {
+fn pins(place: &PinDirState) -> Check {
     const NAME: &str = "pins";
     match place {
-        Place::Held(path, holder) => {
+        PinDirState::Held(path, holder) => {
             let hint = format!("of {holder}; kills are kept while no daemon runs");
             check(Level::Ok, NAME, &path.display().to_string(), &hint)
         }
-        Place::Left(path) => {
+        PinDirState::Left(path) => {
             let hint = "an earlier daemon's hooks go on recording: start one, or oom-probe unpin";
             check(Level::Note, NAME, &path.display().to_string(), hint)
         }
-        Place::Free(path) => {
+        PinDirState::Free(path) => {
             let hint = "kills will be kept while no daemon runs";
             check(Level::Ok, NAME, &path.display().to_string(), hint)
         }
-        Place::Unusable(why) => {
+        PinDirState::Unusable(why) => {
             let hint = "kills while no daemon runs are lost";
             check(Level::Warning, NAME, why, hint)
         }

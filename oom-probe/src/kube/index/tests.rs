@@ -1,4 +1,5 @@
 use super::*;
+use crate::cgroup::path;
 use crate::kube::fixture::{PodJson, config_hash, container_id, container_path, pod, uid};
 
 fn object(pod: &PodJson) -> object::Pod {
@@ -16,7 +17,7 @@ fn index(pods: &[PodJson]) -> (Index, Instant) {
 /// `pod/container`, `pod/POD` in the pod's own cgroup, `pod/?` for an unlisted id; a `-` before
 /// what is past.
 fn shown(index: &Index, path: &str) -> String {
-    let (found, container) = match index.lookup(&Identity::from_path(path.as_bytes())) {
+    let (found, container) = match index.lookup(&path::from_path(path.as_bytes())) {
         Found::Container(found, at) => {
             let name = found.container(at).unwrap().name.to_string();
             (found, name)

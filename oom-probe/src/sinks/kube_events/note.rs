@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use crate::{
     attribution::outcome::Settled,
-    cgroup::path::Identity,
+    cgroup::path,
     model::{
         kill::{Kill, Trigger},
         labels::{Cause, Limit, Outcome, Role, VictimKind},
@@ -116,7 +116,7 @@ fn trigger(kill: &Kill, trigger: &Trigger) -> Option<String> {
         return Some("the node".to_owned());
     }
     let path = trigger.cgroup.as_ref();
-    let identity = path.map(|path| Identity::parse(path.names()));
+    let identity = path.map(|path| path::parse(path.names()));
     let same_pod = identity
         .as_ref()
         .is_some_and(|identity| identity.pod.is_some() && identity.pod == kill.identity.pod);
@@ -160,7 +160,7 @@ mod tests {
     fn said(outcome: Outcome, kills: u32, changes: &Value, left_out: u32) -> String {
         let mut settled = settled(outcome, kills, changes);
         let path = container_path(&uid(1), 1);
-        settled.kill.kill.identity = Identity::from_path(path.as_bytes());
+        settled.kill.kill.identity = path::from_path(path.as_bytes());
         note(&settled, left_out)
     }
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::capture::accounting::{
-    counters::Reading,
-    reconciler::{Baseline, distance},
+    counters::{Baseline, Reading},
+    reconciler::distance,
 };
 
 /// Distance after vmstat's count grew by that much.

@@ -1,6 +1,6 @@
 //! Rings in memory of a test's own, and who writes to them in the kernel's place.
 
-use super::super::{BUSY, DISCARD, HEADER, Ring};
+use super::super::buffer::{BUSY, DISCARD, HEADER, Ring};
 use super::*;
 
 /// A page in these tests.

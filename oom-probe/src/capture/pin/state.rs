@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Generation, OpenError, PinDir, dir};
+use super::{
+    dir::{self, OpenError, PinDir},
+    generation::Generation,
+};
 
 /// A directory of pins, looked at from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum PinDirState {
     /// A daemon captures with it: who, in words.
     Held(PathBuf, String),
     /// Programs are pinned in it, and no daemon runs.
@@ -17,7 +20,7 @@ pub enum Place {
     Unusable(String),
 }
 
-impl Place {
+impl PinDirState {
     /// Looks at a directory.
     #[must_use]
     pub fn look(path: &Path) -> Self {
