@@ -48,8 +48,13 @@ pub enum FileError {
         key: &'static str,
     },
     /// More cgroups below it than are looked through.
-    #[error("more than {} cgroups below {}", super::population::MAX_CGROUPS, Escaped::path(.0))]
-    TooMany(PathBuf),
+    #[error("more than {most} cgroups below {}", Escaped::path(below))]
+    TooMany {
+        /// Below which.
+        below: PathBuf,
+        /// How many are looked through.
+        most: usize,
+    },
 }
 
 /// Counts of one cgroup: `memory.events.local`, on v1 `memory.oom_control`.

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 use crate::{cgroup::hierarchy::Hierarchy, sinks::fixture::pod_child};
 
