@@ -47,14 +47,8 @@ impl CgroupNames {
             names: HashMap::new(),
             capacity,
         };
-        read.refresh();
+        read.look_around();
         Ok(read)
-    }
-
-    /// Forgets every name and reads those that are there now.
-    pub fn refresh(&mut self) {
-        self.names.clear();
-        self.look_around();
     }
 
     /// Reads the names that are there now, and keeps those of cgroups that are gone as long as
@@ -201,8 +195,6 @@ mod tests {
             path(&mut names, &never_seen).unwrap(),
             "kubepods/pod1/app/?"
         );
-        names.refresh();
-        assert_eq!(path(&mut names, &seen).unwrap(), "kubepods/?/?");
     }
 
     #[test]
