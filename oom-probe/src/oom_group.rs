@@ -5,7 +5,7 @@
 //! workload, `"1"` asks for it where the kubelet does not. This daemon is apart from the probe: it
 //! needs cgroups that can be written to, and neither capabilities nor BPF.
 //!
-//! What a pod asks for (`annotation`) and what happens to cgroups (`notify`, `place`) meet in
+//! What a pod asks for (`annotation`) and what happens to cgroups (`notify`, `cgroup_kind`) meet in
 //! the `keeper`, which does what `step` decides to the `file`.
 
 pub mod annotation;
@@ -14,7 +14,7 @@ pub mod keeper;
 pub mod metrics;
 pub mod notice;
 pub mod notify;
-mod place;
+mod cgroup_kind;
 mod put_back;
 mod state;
 mod step;

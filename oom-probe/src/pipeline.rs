@@ -15,7 +15,7 @@ use crate::{
     },
     journal::{
         Journal,
-        entry::{Counted, Entry},
+        entry::{Counted, Entry, KernelTotals},
     },
     kube::PodEvent,
     model::kill::Kill,
@@ -27,7 +27,6 @@ use crate::{
     sys::{allocator, clock::Now},
 };
 use backlog::Backlog;
-use snapshot::KernelTotals;
 
 /// Records that are taken at a time: what follows from so many is some 100 KiB of the journal.
 pub const STEP: usize = 128;
@@ -100,20 +99,18 @@ impl Pipeline {
 
     fn on_kill(&mut self, captured: Captured, now: &Now) {
         let Captured {
-            kill,
-            opens_event,
+            killed,
             position,
             was_away,
         } = captured;
         self.captured += 1;
-        self.recovered.see(&kill);
+        self.recovered.see(&killed.kill);
         let metrics = &self.sinks.metrics;
         if !was_away {
-            metrics.observe_capture(age(&kill, now));
-            return self.count(Killed { kill, opens_event }, position, now);
+            metrics.observe_capture(age(&killed.kill, now));
+            return self.count(killed, position, now);
         }
         metrics.drained_kills.inc();
-        let killed = Killed { kill, opens_event };
         match self.first_scrape.defer(killed) {
             Ok(kept) => self.journal.append_deferred(kept),
             Err(killed) => self.count(*killed, position, now),

@@ -7,6 +7,7 @@ mod cgroup_path;
 mod deploy;
 mod kernel;
 mod kubernetes;
+mod layers;
 #[path = "dashboard/panels.rs"]
 mod panels;
 mod readme;

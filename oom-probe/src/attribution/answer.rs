@@ -2,10 +2,9 @@
 
 use super::victim;
 use crate::{
-    attribution::attributor::SANDBOX,
     kube::index::{Found, InPod, Index},
     model::{
-        kill::{HostRef, Kill, PodRef, Record, RecordType, SCHEMA},
+        kill::{HostRef, Kill, PodRef, Record, RecordType, SANDBOX, SCHEMA},
         labels::{Attribution, Scope},
     },
 };

@@ -7,17 +7,14 @@
 //! | after the pod was deleted or the container started anew | at once: `tombstone` |
 //! | before a status names the container | [parked](Decision::Parked), then `late`; after the deadline `unresolved`, with what is known of the pod |
 //! | while the API server is away | by the last known pods, else parked until it is back |
-//! | in the pod's own cgroup | at once, container [`POD`](SANDBOX) |
+//! | in the pod's own cgroup | at once, container [`POD`](crate::model::kill::SANDBOX) |
 //! | outside Kubernetes | at once: `host` |
 //! | on another node of the same kernel | no record: [`Decision::OtherNode`] |
 //!
 //! Pods and kills are fed in by the one loop of the daemon, and time with them; nothing here waits,
 //! reads a clock or talks to anybody.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 pub use crate::attribution::pending::{AT_MOST, MAX_PARKED, PATIENCE};
 use crate::{
@@ -36,13 +33,8 @@ use crate::{
         labels::{Attribution, Scope},
         pod::PodUid,
     },
+    sys::repeats::Repeats,
 };
-
-/// The container of a pod's sandbox (pause) and of processes in the pod's own cgroup.
-pub const SANDBOX: &str = "POD";
-
-/// When another pod that is not taken up is told of.
-const REFUSED_AGAIN: Duration = Duration::from_secs(600);
 
 /// What there is to attribute with.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +51,7 @@ pub struct Attributor {
     config: Config,
     index: Index,
     parked: Parking,
-    refused_at: Option<Instant>,
+    refused: Repeats,
 }
 
 /// What becomes of a kill.
@@ -167,12 +159,8 @@ impl Attributor {
     }
 
     fn tell(&mut self, refused: Refused, now: Instant) -> Option<Refused> {
-        let told = |at: Instant| now.saturating_duration_since(at) < REFUSED_AGAIN;
-        if self.refused_at.is_some_and(told) {
-            return None;
-        }
-        self.refused_at = Some(now);
-        Some(refused)
+        // Whatever is wrong with the pod.
+        self.refused.is_news("", now).then_some(refused)
     }
 
     /// Gives the kills whose time is over as what they are known to be.

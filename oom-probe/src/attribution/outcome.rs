@@ -7,7 +7,7 @@
 //! lost a process in it.
 
 mod judge;
-mod place;
+mod container_at;
 
 use std::{
     collections::VecDeque,
@@ -17,14 +17,11 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    attribution::attributor::SANDBOX,
-    model::{
-        cgroup_path::names as names_of,
-        container::ContainerId,
-        kill::{Kill, PodRef, Record},
-        labels::{Outcome, Role, VictimKind},
-    },
+use crate::model::{
+    cgroup_path::names as names_of,
+    container::ContainerId,
+    kill::{Kill, PodRef, Record, SANDBOX},
+    labels::{Outcome, Role, VictimKind},
 };
 pub use judge::{LOOKS, Signs};
 use judge::{STATUS_WITHIN, judge};
@@ -92,7 +89,7 @@ pub struct Unsettled {
 
 /// Where to look.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct ContainerAt<'a> {
     /// Cgroup of the container, from the node's own root; absent where that is not known.
     pub cgroup: Option<&'a [u8]>,
     /// The run of the container.
@@ -119,7 +116,11 @@ impl Outcomes {
     }
 
     /// Looks at the containers whose time has come.
-    pub fn tick(&mut self, now: Instant, look: impl FnMut(Place<'_>) -> Signs) -> Vec<Settled> {
+    pub fn tick(
+        &mut self,
+        now: Instant,
+        look: impl FnMut(ContainerAt<'_>) -> Signs,
+    ) -> Vec<Settled> {
         let surplus = self.pending.len().saturating_sub(MAX_PENDING);
         let since = |at: usize, pending: &Pending| {
             if at < surplus {
@@ -135,7 +136,7 @@ impl Outcomes {
         &mut self,
         pod: &str,
         now: Instant,
-        look: impl FnMut(Place<'_>) -> Signs,
+        look: impl FnMut(ContainerAt<'_>) -> Signs,
     ) -> Vec<Settled> {
         let since = |_: usize, pending: &Pending| {
             let is_of = pending.key.pod.as_deref() == Some(pod);
@@ -145,7 +146,11 @@ impl Outcomes {
     }
 
     /// Looks at all containers a last time: who is not seen to have ended has survived.
-    pub fn conclude(&mut self, now: Instant, look: impl FnMut(Place<'_>) -> Signs) -> Vec<Settled> {
+    pub fn conclude(
+        &mut self,
+        now: Instant,
+        look: impl FnMut(ContainerAt<'_>) -> Signs,
+    ) -> Vec<Settled> {
         self.look(now, |_, _| Some(STATUS_WITHIN), look)
     }
 
@@ -208,7 +213,7 @@ impl Outcomes {
         &mut self,
         now: Instant,
         since: impl Fn(usize, &Pending) -> Option<Duration>,
-        mut look: impl FnMut(Place<'_>) -> Signs,
+        mut look: impl FnMut(ContainerAt<'_>) -> Signs,
     ) -> Vec<Settled> {
         let mut settled = Vec::new();
         for (at, mut pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
@@ -216,7 +221,7 @@ impl Outcomes {
                 self.pending.push_back(pending);
                 continue;
             };
-            let signs = look(Place::of(&pending.kill.kill));
+            let signs = look(ContainerAt::of(&pending.kill.kill));
             match judge(signs, pending.last_victim, since, pending.status_within()) {
                 Some(outcome) => settled.push(self.settle(pending, outcome, now)),
                 None => {

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::{
     attributor::{Attributor, Decision, PodUpdate},
     change::Change,
-    outcome::{Outcomes, Place, Settled, Signs},
+    outcome::{ContainerAt, Outcomes, Settled, Signs},
 };
 use crate::{
     cgroup::population::{Population, Populations},
@@ -84,7 +84,7 @@ impl Tracker {
         let Some(uid) = self.attributor.unconfirmed(kill) else {
             return;
         };
-        let signs = self.look(Place::of(kill));
+        let signs = self.look(ContainerAt::of(kill));
         if signs.population == Some(Population::Populated) {
             self.attributor.confirm(&uid);
         }
@@ -126,7 +126,7 @@ impl Tracker {
             self.complete(record, now, &mut changes);
         }
         let (index, populations) = (self.attributor.index(), self.populations.as_ref());
-        let look = |place: Place<'_>| look(place, index, populations);
+        let look = |place: ContainerAt<'_>| look(place, index, populations);
         let settled = self.outcomes.tick(now.instant, look);
         self.settled(settled, &mut changes);
         changes
@@ -147,7 +147,7 @@ impl Tracker {
             self.complete(record, now, &mut changes);
         }
         let (index, populations) = (self.attributor.index(), self.populations.as_ref());
-        let look = |place: Place<'_>| look(place, index, populations);
+        let look = |place: ContainerAt<'_>| look(place, index, populations);
         let settled = self.outcomes.conclude(now.instant, look);
         self.settled(settled, &mut changes);
         changes
@@ -169,7 +169,7 @@ impl Tracker {
     fn on_status(&mut self, pod: &Pod, now: &Now, changes: &mut Vec<Change>) {
         let uid = pod.uid.to_string();
         let (index, populations) = (self.attributor.index(), self.populations.as_ref());
-        let look = |place: Place<'_>| look(place, index, populations);
+        let look = |place: ContainerAt<'_>| look(place, index, populations);
         let settled = self.outcomes.on_status(&uid, now.instant, look);
         self.settled(settled, changes);
     }
@@ -192,13 +192,13 @@ impl Tracker {
         }
     }
 
-    fn look(&self, place: Place<'_>) -> Signs {
+    fn look(&self, place: ContainerAt<'_>) -> Signs {
         look(place, self.attributor.index(), self.populations.as_ref())
     }
 }
 
 /// Whether the container still runs, by its cgroup and by its pod's status.
-fn look(place: Place<'_>, index: &Index, populations: Option<&Populations>) -> Signs {
+fn look(place: ContainerAt<'_>, index: &Index, populations: Option<&Populations>) -> Signs {
     let population = place
         .cgroup
         .zip(populations)

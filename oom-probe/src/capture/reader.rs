@@ -21,10 +21,7 @@ use super::{
     record::{Payload, Reject, decode, mark_of_any_version},
     ring::{Item, Readable, Records, RingState},
 };
-use crate::{
-    model::kill::{Kill, KillId},
-    sys::clock::Now,
-};
+use crate::{model::kill::KillId, sys::clock::Now};
 
 /// The part of the ring, one in so many, that the records of an unfinished event may take.
 const MOST_KEPT: usize = 4;
@@ -81,9 +78,7 @@ struct Vmstat {
 #[derive(Clone, Debug)]
 pub struct Captured {
     /// The kill.
-    pub kill: Kill,
-    /// It is the first of its OOM event.
-    pub opens_event: bool,
+    pub killed: Killed,
     /// Where its ring had been read up to then.
     pub position: Position,
     /// It happened while no daemon ran.
@@ -281,12 +276,11 @@ impl Reader {
 
     /// Hands out the kills that were not counted before a restart.
     fn give(&mut self, killed: &mut Vec<Killed>, position: Position, batch: &mut Batch) {
-        for Killed { kill, opens_event } in killed.drain(..) {
-            if !self.resumed.is_counted(kill.key) {
+        for killed in killed.drain(..) {
+            if !self.resumed.is_counted(killed.kill.key) {
                 batch.kills.push(Captured {
-                    was_away: self.handover.is_drained(kill.boottime_ns),
-                    kill,
-                    opens_event,
+                    was_away: self.handover.is_drained(killed.kill.boottime_ns),
+                    killed,
                     position,
                 });
             }

@@ -15,8 +15,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+pub use checks::{Check, Level};
 pub use containers::Containers;
-pub use diagnosis::{Check, Diagnosis, Level, Rung, State, diagnose};
+pub use diagnosis::{Diagnosis, Rung, State, diagnose};
 pub use table::render;
 
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
         plan, trial,
     },
     cgroup::kubepods::Kubepods,
-    commands::NodeArgs,
+    commands::args::NodeArgs,
 };
 
 /// The flags of `oom-probe doctor`.

@@ -6,20 +6,16 @@ pub mod doctor;
 pub mod oom_group;
 pub mod mount_bpffs;
 pub mod unpin;
-mod node;
 mod values;
+mod args;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, error::ErrorKind};
-use jiff::SignedDuration;
+use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::{http::ApiAccess, sys::host_name};
 use doctor::DoctorArgs;
 use kills::KillsArgs;
 use mount_bpffs::MountBpffsArgs;
-pub use node::NodeArgs;
 use oom_group::OomGroupArgs;
 use run::RunArgs;
 use unpin::UnpinArgs;
@@ -63,45 +59,6 @@ pub enum Command {
     Unpin(UnpinArgs),
 }
 
-/// What every daemon takes.
-#[derive(Clone, Debug, Args)]
-pub struct DaemonArgs {
-    /// Serve /api/ to peers on other hosts too, not just to loopback
-    #[arg(long, env = "OOM_PROBE_API_REMOTE")]
-    pub api_remote: bool,
-
-    /// Name of this node [default: the host's name]
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
-    pub node: Option<String>,
-
-    /// What the daemon says about itself on standard error: error, warn, info, debug, trace
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        default_value = "info",
-        env = "OOM_PROBE_LOG_LEVEL"
-    )]
-    pub log_level: tracing::Level,
-}
-
-impl DaemonArgs {
-    /// Who is served /api/.
-    #[must_use]
-    pub fn api_access(&self) -> ApiAccess {
-        if self.api_remote {
-            ApiAccess::Everyone
-        } else {
-            ApiAccess::Loopback
-        }
-    }
-
-    /// Name of this node.
-    #[must_use]
-    pub fn node(&self) -> String {
-        self.node.clone().unwrap_or_else(host_name)
-    }
-}
-
 /// The command of this process' arguments.
 ///
 /// # Errors
@@ -139,14 +96,6 @@ fn one_line(message: &str) -> String {
     lines.collect::<Vec<_>>().join("; ")
 }
 
-/// `1h`, `90m`, `1h 30m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration: SignedDuration = text
-        .parse()
-        .map_err(|_| "it is no duration, such as 1h or 90m".to_owned())?;
-    Duration::try_from(duration).map_err(|_| "it is below zero".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -182,13 +131,5 @@ mod tests {
             let error = Cli::try_parse_from(["oom-probe"].iter().chain(arguments)).unwrap_err();
             assert_eq!(one_line(&error.render().to_string()), expected);
         }
-    }
-
-    #[test]
-    fn durations_are_written_as_people_write_them() {
-        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
-        assert_eq!(duration("90m"), Ok(Duration::from_secs(5400)));
-        assert!(duration("-1h").is_err());
-        assert!(duration("soon").is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::DaemonArgs;
+use super::args::DaemonArgs;
 use crate::{
     cgroup::hierarchy::CGROUP_ROOT,
     oom_group::{self, Config, Tell},

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{DaemonArgs, NodeArgs, duration};
+use super::args::{DaemonArgs, NodeArgs, duration};
 use crate::{
     capture::{pin::PIN_DIR, ring::RingSize},
     daemon::{self, config::Config},

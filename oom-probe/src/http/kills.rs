@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use tokio::time::timeout_at;
 
-use super::App;
+use super::app::App;
 use crate::sinks::history::{History, Query};
 
 /// The longest wait for a kill; a longer one is cut to it.

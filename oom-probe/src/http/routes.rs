@@ -11,10 +11,11 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 
+use super::app::{Api, ApiAccess, App, Status};
 use super::body::Body;
 use super::connections::Seat;
 use super::exposition::{self, Encoding};
-use super::{Api, ApiAccess, App, Status, kills, negotiate};
+use super::{kills, negotiate};
 use crate::sinks::history::History;
 
 const TEXT: &str = "text/plain; charset=utf-8";

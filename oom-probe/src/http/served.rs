@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::sinks::history::History;
 use crate::{
     model::kill::Record,
     sinks::{fixture, metrics::Metrics},

@@ -62,11 +62,21 @@ pub enum Entry<'a> {
     /// A kill waits for its pod.
     Parked(Box<Whole<Kill>>),
     /// A kill of a time without a daemon waits for a scrape.
-    Deferred(Box<StoredKilled>),
+    Deferred {
+        /// The kill.
+        kill: Box<Whole<Kill>>,
+        /// It is the first of its event.
+        opens_event: bool,
+    },
     /// The ring had no room for records of so many kills.
     Dropped(u64),
     /// It is known what became of a container.
-    Settled(Settled),
+    Settled {
+        /// Which event and container.
+        key: outcome::Key,
+        /// What became of it.
+        outcome: Outcome,
+    },
     /// A pod is new, or has changed.
     Pod(Arc<Pod>),
     /// A pod of that UID is gone, for so many seconds.
@@ -84,7 +94,15 @@ pub enum Entry<'a> {
     /// A kill that is counted, though the next daemon will find its record in the ring.
     InRing(Counted),
     /// An OOM event whose outcome is not known.
-    Pending(Box<Pending<'a>>),
+    Pending {
+        /// The container's first victim.
+        #[serde(borrow)]
+        record: Box<StoredRecord<'a>>,
+        /// Processes of the container that were killed until then.
+        kills: u32,
+        /// When the last of them was.
+        last_victim: Timestamp,
+    },
     /// One whose outcome is known, so that further victims do not count again.
     Recent(outcome::Key),
     /// A kill record of the history.
@@ -101,6 +119,17 @@ pub enum Entry<'a> {
     Readings(Readings),
     /// A snapshot ends: without it some is missing.
     End,
+}
+
+impl Entry<'_> {
+    /// A kill that waits for a scrape.
+    #[must_use]
+    pub fn deferred(killed: &Killed) -> Self {
+        Self::Deferred {
+            kill: Box::new(Whole(killed.kill.clone())),
+            opens_event: killed.opens_event,
+        }
+    }
 }
 
 /// What is counted of a kill when it is seen.
@@ -134,47 +163,6 @@ pub struct StoredRecord<'a> {
     /// Its line waits to be written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_line: bool,
-}
-
-/// A kill, and whether it opens its OOM event.
-#[derive(Serialize, Deserialize)]
-pub struct StoredKilled {
-    /// The kill.
-    pub kill: Whole<Kill>,
-    /// It is the first of its event.
-    pub opens_event: bool,
-}
-
-impl StoredKilled {
-    /// A kill as the assembler tells it.
-    #[must_use]
-    pub fn of(killed: &Killed) -> Self {
-        Self {
-            kill: Whole(killed.kill.clone()),
-            opens_event: killed.opens_event,
-        }
-    }
-}
-
-/// What became of a container in an OOM event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settled {
-    /// Which event and container.
-    pub key: outcome::Key,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-/// An OOM event whose outcome is not known.
-#[derive(Serialize, Deserialize)]
-pub struct Pending<'a> {
-    /// The container's first victim.
-    #[serde(borrow)]
-    pub record: StoredRecord<'a>,
-    /// Processes of the container that were killed until then.
-    pub kills: u32,
-    /// When the last of them was.
-    pub last_victim: Timestamp,
 }
 
 /// Counts that only grow, and how far the rings have been read.
@@ -255,6 +243,15 @@ impl Based {
     pub const fn total(self) -> u64 {
         self.base.saturating_add(self.now)
     }
+}
+
+/// What the kernel counted in all, over restarts and reboots.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KernelTotals {
+    /// Marks.
+    pub marks: Based,
+    /// Records that the ring had no room for.
+    pub dropped: Based,
 }
 
 /// The node's totals by label.

@@ -7,12 +7,10 @@
 //! | `journal.G+1` | the same, where a daemon ended while it wrote the next snapshot |
 //! | `snapshot.unusable` | what was found and could not be read, for whoever wants to know why |
 
-mod snapshot;
-
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, BufReader, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -21,9 +19,9 @@ use rustix::fs::{FlockOperation, flock};
 use super::{
     entry::{self, Entry, Header, Unreadable, VERSION},
     frame::{self, End, Frames},
+    snapshot::{Snapshot, create},
     writer::Disk,
 };
-pub use snapshot::Snapshot;
 
 /// Journals behind one snapshot: the last, and that of a snapshot that was not finished.
 const MAX_JOURNALS: u64 = 2;
@@ -335,15 +333,6 @@ fn is_end(frame: &[u8]) -> bool {
     // Of some bytes, so that no other is taken apart for it.
     frame.len() < 16
         && entry::entries(frame).is_ok_and(|entries| matches!(entries.last(), Some(Entry::End)))
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
 }
 
 fn framed_header(header: &Header) -> io::Result<Vec<u8>> {

@@ -20,6 +20,7 @@ pub mod window;
 pub mod whole;
 pub mod frame;
 mod unlogged;
+pub mod snapshot;
 
 use std::time::Instant;
 
@@ -33,8 +34,8 @@ use crate::{
     model::kill::Record,
     sys::clock::Now,
 };
-use entry::{Entry, Node, Settled, StoredKilled, StoredRecord};
-use files::Snapshot;
+use entry::{Entry, Node, StoredRecord};
+use snapshot::Snapshot;
 use store::Store;
 use unlogged::Lines;
 use whole::{Hidden, Whole};
@@ -92,7 +93,7 @@ impl Journal {
     /// Takes a kill that waits for a scrape.
     pub fn append_deferred(&mut self, killed: &Killed) {
         if self.store.is_some() {
-            self.append(&Entry::Deferred(Box::new(StoredKilled::of(killed))));
+            self.append(&Entry::deferred(killed));
         }
     }
 
@@ -113,7 +114,7 @@ impl Journal {
             Change::Settled { settled, .. } => {
                 if let Some(key) = Key::of(&settled.kill) {
                     let outcome = settled.outcome;
-                    store.add(&Entry::Settled(Settled { key, outcome }));
+                    store.add(&Entry::Settled { key, outcome });
                 }
             }
             Change::Complete(record) => {

@@ -11,8 +11,9 @@ use tokio::sync::watch;
 
 use super::{
     entry::Entry,
-    files::{Files, Found, Snapshot},
+    files::{Files, Found},
     frame,
+    snapshot::Snapshot,
     writer::{Disk, Health, Writer},
 };
 

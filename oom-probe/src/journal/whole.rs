@@ -32,15 +32,10 @@ pub struct Hidden {
     cgroup_ids: Vec<u64>,
 }
 
-#[derive(Serialize)]
-struct Shown<'a> {
-    kill: &'a Kill,
-    hidden: Hidden,
-}
-
-#[derive(Deserialize)]
-struct Stored {
-    kill: Kill,
+/// How it is written.
+#[derive(Serialize, Deserialize)]
+struct Stored<K> {
+    kill: K,
     hidden: Hidden,
 }
 
@@ -90,13 +85,13 @@ impl<K: Borrow<Kill>> Serialize for Whole<K> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let kill = self.0.borrow();
         let hidden = Hidden::of(kill);
-        Shown { kill, hidden }.serialize(serializer)
+        Stored { kill, hidden }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Whole<Kill> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Stored { mut kill, hidden } = Stored::deserialize(deserializer)?;
+        let Stored::<Kill> { mut kill, hidden } = Stored::deserialize(deserializer)?;
         hidden.restore(&mut kill);
         Ok(Self(kill))
     }

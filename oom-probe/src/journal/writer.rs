@@ -21,7 +21,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::files::Snapshot;
+use super::snapshot::Snapshot;
 
 /// A disk that takes longer for a write is slow.
 const SLOW: Duration = Duration::from_secs(1);

@@ -6,13 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{names::Names, object, workload};
-use crate::{
-    model::{
-        container::ContainerId,
-        kill::{PodRef, Workload},
-        pod::{PodUid, Qos},
-    },
-    oom_group::annotation::Asked,
+use crate::model::{
+    container::ContainerId,
+    kill::{PodRef, Workload},
+    pod::{PodUid, Qos},
 };
 
 /// A pod of this node.
@@ -34,9 +31,10 @@ pub struct Pod {
     pub pid_namespace: PidNamespace,
     /// Succeeded or Failed: no container of it runs or will run again.
     pub finished: bool,
-    /// What its annotations ask for `memory.oom.group`.
+    /// Its annotations about `memory.oom.group`: what follows [`object::OOM_GROUP`] in the key, and the
+    /// value.
     #[serde(skip)]
-    pub oom_group: Asked,
+    pub oom_group: Box<[(Box<str>, Box<str>)]>,
     /// In the order of the spec: init, ordinary, ephemeral.
     pub containers: Box<[Container]>,
 }
@@ -163,7 +161,7 @@ impl Pod {
                 PidNamespace::Container
             },
             finished: matches!(&*status.phase, "Succeeded" | "Failed"),
-            oom_group: Asked::new(&annotations.oom_group),
+            oom_group: annotations.oom_group.as_slice().into(),
             containers,
         })
     }

@@ -12,6 +12,9 @@ use super::{
     labels::{Attribution, Cause, Constraint, Limit, LimitSource, Role, Scope, VictimKind},
 };
 
+/// The container of a pod's sandbox (pause) and of processes in the pod's own cgroup.
+pub const SANDBOX: &str = "POD";
+
 /// The only key of a kill: no two thread groups of one boot share both id and start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KillId {

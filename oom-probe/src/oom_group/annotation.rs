@@ -62,9 +62,14 @@ pub enum Reason {
 }
 
 impl Asked {
-    /// From the annotations of a pod: what follows [`OOM_GROUP`] in the key, and the value.
+    /// From the annotations of a pod.
     #[must_use]
-    pub fn new(annotations: &[(Box<str>, Box<str>)]) -> Self {
+    pub fn by(pod: &Pod) -> Self {
+        Self::new(&pod.oom_group)
+    }
+
+    /// From what follows [`OOM_GROUP`] in each key, and the values.
+    fn new(annotations: &[(Box<str>, Box<str>)]) -> Self {
         let mut pod = None;
         let (mut containers, mut malformed) = (Vec::new(), Vec::new());
         for (rest, value) in annotations {
@@ -121,7 +126,7 @@ fn start(text: &str, bytes: usize) -> &str {
 /// The annotations of a pod that are not followed.
 #[must_use]
 pub fn refusals(pod: &Pod) -> Vec<Refusal> {
-    let asked = &pod.oom_group;
+    let asked = Asked::by(pod);
     let strangers = asked
         .containers
         .iter()
@@ -219,7 +224,8 @@ mod tests {
                 (annotation("s"), Reason::Key),
             ]
         );
-        assert_eq!(pod.oom_group.of("app"), Some(Setting::Process));
-        assert_eq!(pod.oom_group.of("proxy"), Some(Setting::Group));
+        let asked = Asked::by(&pod);
+        assert_eq!(asked.of("app"), Some(Setting::Process));
+        assert_eq!(asked.of("proxy"), Some(Setting::Group));
     }
 }

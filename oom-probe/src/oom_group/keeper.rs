@@ -20,7 +20,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    annotation::{Refusal, Setting, refusals},
+    annotation::{Asked, Refusal, Setting, refusals},
     file,
     metrics::{Metrics, Reason},
     notice::Notice,
@@ -170,7 +170,7 @@ impl Keeper {
             }
         }
         if !self.is_supported() {
-            if pod.oom_group.is_any() && self.tell(&pod, Told::Unsupported) {
+            if Asked::by(&pod).is_any() && self.tell(&pod, Told::Unsupported) {
                 self.notices.push(Notice::Unsupported(pod));
             }
         } else if self.synced {

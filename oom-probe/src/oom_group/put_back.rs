@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     annotation::Setting,
+    cgroup_kind::{CgroupKind, children, walk},
     file,
-    place::{Place, children, walk},
 };
 use crate::cgroup::{hierarchy::MemoryRoot, kubepods::Kubepods};
 
@@ -40,7 +40,7 @@ pub(super) fn run(root: &MemoryRoot) -> anyhow::Result<ExitCode> {
 fn containers(root: &Path) -> Vec<PathBuf> {
     let mut waiting: Vec<PathBuf> = walk(root, root, &Kubepods::anywhere())
         .into_iter()
-        .filter(|found| matches!(found.place, Place::Container(..)))
+        .filter(|found| matches!(found.place, CgroupKind::Container(..)))
         .map(|found| found.path)
         .collect();
     let mut all = Vec::new();

@@ -1,6 +1,6 @@
 //! What to do with one cgroup: pure.
 
-use super::annotation::Setting;
+use super::annotation::{Asked, Setting};
 use crate::{kube::pod::Pod, model::container::ContainerId};
 
 /// What a container's cgroups are to have.
@@ -71,7 +71,8 @@ pub(super) fn step(
 /// container of the pod that could run, or its sandbox; where all ask for the same, that is done
 /// at once.
 pub(super) fn wanted<'a>(pod: &'a Pod, id: &ContainerId) -> (Option<&'a str>, Wanted) {
-    let of = |name: &str| pod.oom_group.of(name).map_or(Wanted::Leave, Wanted::Hold);
+    let asked = Asked::by(pod);
+    let of = |name: &str| asked.of(name).map_or(Wanted::Leave, Wanted::Hold);
     if let Some(container) = pod.container_of_run(id) {
         return (Some(&container.name), of(&container.name));
     }

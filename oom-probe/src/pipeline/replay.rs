@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 
-use super::{Pipeline, snapshot::KernelTotals};
+use super::Pipeline;
 use crate::{
     attribution::outcome::Unsettled,
     capture::{
@@ -16,7 +16,7 @@ use crate::{
     },
     cgroup::oom_counters::{Readings, Seen},
     journal::{
-        entry::{Counted, Entry, Node, Pending, Settled, StoredKilled, Unreadable, entries},
+        entry::{Counted, Entry, KernelTotals, Node, Unreadable, entries},
         files::{Found, Stored, Trouble},
         store::Store,
         whole::Whole,
@@ -160,18 +160,15 @@ impl Pipeline {
                 gathered.see(&kill);
                 tracker.restore_pending(kill, now);
             }
-            Entry::Deferred(stored) => {
-                let StoredKilled {
-                    kill: Whole(kill),
-                    opens_event,
-                } = *stored;
+            Entry::Deferred { kill, opens_event } => {
+                let Whole(kill) = *kill;
                 gathered.remembered.push(Remembered::of(&kill));
                 self.first_scrape.begin(now.instant);
                 // There is room: they came from a ring.
                 let _full = self.first_scrape.defer(Killed { kill, opens_event });
             }
             Entry::Dropped(kills) => sinks.metrics.unknown_kills(kills),
-            Entry::Settled(Settled { key, outcome }) => {
+            Entry::Settled { key, outcome } => {
                 changes.extend(tracker.replay_settled(&key, outcome, now));
             }
             Entry::Pod(pod) => changes.extend(tracker.restore_pod(pod)),
@@ -186,12 +183,11 @@ impl Pipeline {
             Entry::Workload(stored) => sinks.containers.restore_workload(stored, now.instant),
             Entry::Seen(process) => gathered.remembered.push(process),
             Entry::InRing(counted) => gathered.counted.push(counted),
-            Entry::Pending(pending) => {
-                let Pending {
-                    record,
-                    kills,
-                    last_victim,
-                } = *pending;
+            Entry::Pending {
+                record,
+                kills,
+                last_victim,
+            } => {
                 let kill = Box::new(record.restore().map_err(corrupt)?);
                 let unsettled = Unsettled {
                     kill,

@@ -6,23 +6,14 @@ use super::Pipeline;
 use crate::{
     attribution::outcome::Unsettled,
     journal::{
-        entry::{Based, Entry, Node, Pending, StoredKilled, StoredRecord},
-        files::Snapshot,
+        entry::{Entry, Node, StoredRecord},
+        snapshot::Snapshot,
         store,
         whole::{Hidden, Whole},
     },
     sinks::history::Query,
     sys::clock::Now,
 };
-
-/// What the kernel counted in all, over restarts and reboots.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct KernelTotals {
-    /// Marks.
-    pub marks: Based,
-    /// Records that the ring had no room for.
-    pub dropped: Based,
-}
 
 impl Pipeline {
     /// Counts that only grow, and how far the rings have been read.
@@ -85,7 +76,7 @@ impl Pipeline {
             push(Entry::Parked(Box::new(Whole(kill.clone()))));
         }
         for killed in self.first_scrape.kills() {
-            push(Entry::Deferred(Box::new(StoredKilled::of(killed))));
+            push(Entry::deferred(killed));
         }
         for unsettled in self.tracker.outcomes().unsettled() {
             push_pending(&mut push, &unsettled);
@@ -125,13 +116,13 @@ fn push_pending(push: &mut impl FnMut(Entry<'_>), unsettled: &Unsettled) {
     let Ok(record) = serde_json::value::to_raw_value(&**kill) else {
         return;
     };
-    push(Entry::Pending(Box::new(Pending {
-        record: StoredRecord {
+    push(Entry::Pending {
+        record: Box::new(StoredRecord {
             record: &record,
             hidden: Hidden::of(&kill.kill),
             has_line: false,
-        },
+        }),
         kills: *kills,
         last_victim: *last_victim,
-    })));
+    });
 }

@@ -5,6 +5,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
+/// Two readings less than this apart are of the same moment.
+const TOGETHER_NS: u64 = 50_000;
+const ATTEMPTS: usize = 10;
+
 /// One moment by three clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
@@ -17,13 +21,21 @@ pub struct Now {
 }
 
 impl Now {
-    /// Reads the clocks.
+    /// Reads the clocks: the times of kills depend on the two of them being read together, which the
+    /// scheduler may prevent once or twice.
     #[must_use]
     pub fn read() -> Self {
+        let (mut boottime, mut realtime) = (boottime_ns(), Timestamp::now());
+        for _ in 0..ATTEMPTS {
+            if boottime_ns() - boottime < TOGETHER_NS {
+                break;
+            }
+            (boottime, realtime) = (boottime_ns(), Timestamp::now());
+        }
         Self {
             instant: Instant::now(),
-            boottime_ns: boottime_ns(),
-            realtime: Timestamp::now(),
+            boottime_ns: boottime,
+            realtime,
         }
     }
 

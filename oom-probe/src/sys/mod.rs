@@ -6,6 +6,7 @@ pub mod escape;
 pub mod oom_score_adj;
 pub mod privileges;
 pub mod procfs;
+pub mod repeats;
 
 /// What the kernel calls this host.
 #[must_use]

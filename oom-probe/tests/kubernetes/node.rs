@@ -8,7 +8,7 @@ use std::{
 use oom_probe::{
     attribution::{
         attributor::{Attributor, Config, Decision},
-        outcome::{LOOKS, Outcomes, Place, Settled, Signs},
+        outcome::{ContainerAt, LOOKS, Outcomes, Settled, Signs},
     },
     cgroup::{kubepods::Kubepods, node::NodeCgroups, path, population::Population},
     kube::{
@@ -293,7 +293,7 @@ impl Node {
 }
 
 /// What is seen of a container, by its cgroup and by its pod's status.
-fn signs(index: &Index, place: Place<'_>, population: Option<Population>) -> Signs {
+fn signs(index: &Index, place: ContainerAt<'_>, population: Option<Population>) -> Signs {
     Signs {
         population,
         finished_at: place.id.and_then(|id| index.finished_at(&id)),

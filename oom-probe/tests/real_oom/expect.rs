@@ -23,13 +23,13 @@ const COUNTED_APART: u64 = 64 * 4096;
 
 /// A cgroup as it was, for after it is gone.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct CgroupBefore {
     pub(crate) path: CgroupPath,
     pub(crate) id: u64,
     pub(crate) limit: Option<u64>,
 }
 
-impl Place {
+impl CgroupBefore {
     pub(crate) fn of(cgroup: &Cgroup) -> Self {
         Self {
             path: CgroupPath::from_levels(names(cgroup.path().as_os_str().as_encoded_bytes())),
@@ -64,11 +64,11 @@ pub(crate) struct Expected {
     pub(crate) kind: Option<VictimKind>,
     pub(crate) limit: Limit,
     pub(crate) cause: Cause,
-    pub(crate) cgroup: Place,
+    pub(crate) cgroup: CgroupBefore,
     /// The nearest cgroup that has a limit; absent where none has.
-    pub(crate) limited: Option<Place>,
+    pub(crate) limited: Option<CgroupBefore>,
     /// The cgroup whose limit was hit.
-    pub(crate) domain: Option<Place>,
+    pub(crate) domain: Option<CgroupBefore>,
     /// Whether usage is at that limit: not for the later victims of a group.
     pub(crate) full: bool,
     pub(crate) trigger: Trigger,
@@ -76,7 +76,7 @@ pub(crate) struct Expected {
 
 impl Expected {
     /// A hog that grew into the limit of its own cgroup.
-    pub(crate) fn own_limit(pid: u32, cgroup: &Place) -> Self {
+    pub(crate) fn own_limit(pid: u32, cgroup: &CgroupBefore) -> Self {
         Self {
             pid: Some(pid),
             comm: "hog",

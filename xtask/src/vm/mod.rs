@@ -37,7 +37,7 @@ pub(crate) use matrix::Matrix;
 use plan::{Facts, Kernel, Planned};
 use qemu::{Memory, Qemu};
 pub(crate) use serial::Verdict;
-pub(crate) use single::{Guest, Place};
+pub(crate) use single::{Guest, Machine};
 
 use crate::{cmd, compile};
 

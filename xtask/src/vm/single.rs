@@ -15,7 +15,7 @@ use super::qemu::{Memory, Qemu};
 use super::{build, choose_qemu, home, serial, show};
 
 /// A kernel of the catalogue and a QEMU, to run a [`Guest`] with.
-pub(crate) struct Place {
+pub(crate) struct Machine {
     planned: Planned,
     kernel: PathBuf,
     qemu: Qemu,
@@ -37,7 +37,7 @@ pub(crate) struct Guest {
     pub(crate) timeout: Duration,
 }
 
-impl Place {
+impl Machine {
     /// Gets what is not in the cache.
     ///
     /// # Errors

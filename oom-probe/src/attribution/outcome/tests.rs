@@ -82,7 +82,7 @@ fn group(event: &str, container: u32, group_path: &str) -> Record {
 }
 
 /// Container number 1 has failed, any other runs on.
-fn first_has_ended(place: Place<'_>) -> Signs {
+fn first_has_ended(place: ContainerAt<'_>) -> Signs {
     let first = place.cgroup == Some(path(1).as_bytes());
     let ended = ended(1, pod_child().kill.time);
     if first { ended } else { POPULATED }

@@ -1,7 +1,8 @@
 //! One line for each thing that decides what can be captured.
 
+use serde::Serialize;
+
 use super::containers::Containers;
-use super::diagnosis::{Check, Level};
 use crate::{
     capture::{
         environment::{Access, Capability, Facts, Lockdown, Seccomp},
@@ -11,6 +12,34 @@ use crate::{
     },
     cgroup::hierarchy::Hierarchy,
 };
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// How good it is.
+    pub level: Level,
+    /// What was looked at.
+    pub check: &'static str,
+    /// What was found.
+    pub value: String,
+    /// What that means, or what to do.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+}
+
+/// How good a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Good to know; nothing is lost.
+    Note,
+    /// Something is lost.
+    Warning,
+    /// Kills can't be captured.
+    Failure,
+}
 
 /// Every check, from what the kernel is to what will be captured.
 pub(super) fn all(

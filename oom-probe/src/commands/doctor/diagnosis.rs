@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::checks;
+use super::checks::{self, Check};
 use super::containers::Containers;
 use crate::capture::{
     environment::Facts,
@@ -25,34 +25,6 @@ pub struct Diagnosis {
     pub hooks: Vec<Rung>,
     /// The hooks that tell the memory cgroup that ran out, best first.
     pub contexts: Vec<Rung>,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// How good it is.
-    pub level: Level,
-    /// What was looked at.
-    pub check: &'static str,
-    /// What was found.
-    pub value: String,
-    /// What that means, or what to do.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub hint: String,
-}
-
-/// How good a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// As it should be.
-    Ok,
-    /// Good to know; nothing is lost.
-    Note,
-    /// Something is lost.
-    Warning,
-    /// Kills can't be captured.
-    Failure,
 }
 
 /// A hook and what becomes of it here.

@@ -3,7 +3,8 @@
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::diagnosis::{Diagnosis, Level, Rung, State};
+use super::checks::Level;
+use super::diagnosis::{Diagnosis, Rung, State};
 
 /// Prints the diagnosis for a terminal of that many columns, with colours.
 #[must_use]

@@ -1,14 +1,9 @@
 //! Says once how the API server behaves, however often it does.
 
-use std::time::Duration;
-
 use tokio::{sync::watch, time::Instant};
 
 use super::failure::Failure;
-use crate::kube::Link;
-
-/// The same trouble is told again after this time.
-const AGAIN: Duration = Duration::from_secs(600);
+use crate::{kube::Link, sys::repeats::Repeats};
 
 /// Tells the log and whoever asks how the watch stands.
 pub(super) struct Report {
@@ -16,10 +11,10 @@ pub(super) struct Report {
     link: watch::Sender<Link>,
     /// Pods of the last list.
     pods: usize,
-    told: Option<(String, Instant)>,
+    told: Repeats,
     /// The log's last word is that the pods are not known.
     told_away: bool,
-    told_unreadable: Option<Instant>,
+    told_unreadable: Repeats,
     told_empty: bool,
 }
 
@@ -29,9 +24,9 @@ impl Report {
             node: node.to_owned(),
             link,
             pods: 0,
-            told: None,
+            told: Repeats::default(),
             told_away: true,
-            told_unreadable: None,
+            told_unreadable: Repeats::default(),
             told_empty: false,
         }
     }
@@ -39,10 +34,8 @@ impl Report {
     /// The pods are not known any more.
     pub(super) fn away(&mut self, failure: &Failure) {
         let text = failure.to_string();
-        let same = |(told, at): &(String, Instant)| *told == text && at.elapsed() < AGAIN;
-        if !self.told.as_ref().is_some_and(same) {
+        if self.told.is_news(&text, Instant::now().into_std()) {
             tracing::warn!("pods of node {} are not known: {text}", self.node);
-            self.told = Some((text.clone(), Instant::now()));
             self.told_away = true;
         }
         self.link.send_replace(Link::Away(text));
@@ -73,13 +66,11 @@ impl Report {
 
     /// An object could not be read and was left out.
     pub(super) fn unreadable(&mut self, object: &[u8]) {
-        if self.told_unreadable.is_some_and(|at| at.elapsed() < AGAIN) {
-            return;
+        if self.told_unreadable.is_news("", Instant::now().into_std()) {
+            tracing::warn!(
+                "a pod of {} bytes cannot be read and is left out",
+                object.len()
+            );
         }
-        self.told_unreadable = Some(Instant::now());
-        tracing::warn!(
-            "a pod of {} bytes cannot be read and is left out",
-            object.len()
-        );
     }
 }

@@ -12,8 +12,9 @@ use crate::{
     kube::pod::Pod,
     model::{container::ContainerId, pod::PodUid},
     oom_group::{
+        annotation::Asked,
+        cgroup_kind::{CgroupKind, Found, MAX_CGROUPS, children, walk},
         file,
-        place::{Found, MAX_CGROUPS, Place, children, walk},
         step::Writer,
     },
     sys::escape::Escaped,
@@ -57,8 +58,9 @@ impl Keeper {
         let leads_to_pods = |path: &Path| {
             let below_root = path.strip_prefix(root);
             !matches!(
-                below_root.map(|path| Place::of(path, &kubepods)),
-                Ok(Place::Pod(_) | Place::Container(..) | Place::Inside(..)) | Err(_)
+                below_root.map(|path| CgroupKind::of(path, &kubepods)),
+                Ok(CgroupKind::Pod(_) | CgroupKind::Container(..) | CgroupKind::Inside(..))
+                    | Err(_)
             )
         };
         for path in found.path.ancestors() {
@@ -72,21 +74,23 @@ impl Keeper {
     }
 
     /// Takes up a directory that is new or was found.
-    fn found(&mut self, path: &Path, place: Place, now: Instant) {
+    fn found(&mut self, path: &Path, place: CgroupKind, now: Instant) {
         match place {
-            Place::Pod(uid) => {
+            CgroupKind::Pod(uid) => {
                 self.pods.insert(uid, path.to_owned());
                 if self.is_asked_for(&uid) {
                     self.watch(path);
                 }
             }
-            Place::Container(uid, id) | Place::Inside(uid, id) if self.is_asked_for(&uid) => {
-                let is_outermost = matches!(place, Place::Container(..));
+            CgroupKind::Container(uid, id) | CgroupKind::Inside(uid, id)
+                if self.is_asked_for(&uid) =>
+            {
+                let is_outermost = matches!(place, CgroupKind::Container(..));
                 self.add(path, uid, id, is_outermost);
                 self.enter(path, now);
             }
-            Place::Container(uid, id) => self.leave_alone(path, uid, id, now),
-            Place::Kubepods | Place::Inside(..) | Place::Other => {}
+            CgroupKind::Container(uid, id) => self.leave_alone(path, uid, id, now),
+            CgroupKind::Kubepods | CgroupKind::Inside(..) | CgroupKind::Other => {}
         }
     }
 
@@ -96,22 +100,24 @@ impl Keeper {
             return;
         };
         let below_root = path.strip_prefix(&root);
-        let place = below_root.map_or(Place::Other, |path| Place::of(path, &self.kubepods));
+        let place = below_root.map_or(CgroupKind::Other, |path| {
+            CgroupKind::of(path, &self.kubepods)
+        });
         let mut all = vec![Found {
             path: path.to_owned(),
             place,
         }];
         // What was made in it before it was watched.
         match place {
-            Place::Kubepods => self.watch(path),
-            Place::Pod(uid) if self.is_asked_for(&uid) => self.watch(path),
+            CgroupKind::Kubepods => self.watch(path),
+            CgroupKind::Pod(uid) if self.is_asked_for(&uid) => self.watch(path),
             _ => {}
         }
-        if !matches!(place, Place::Container(..) | Place::Inside(..)) {
+        if !matches!(place, CgroupKind::Container(..) | CgroupKind::Inside(..)) {
             all.extend(walk(&root, path, &self.kubepods));
         }
         for found in all {
-            if found.place != Place::Other {
+            if found.place != CgroupKind::Other {
                 self.watch_ways_to(&root, &found);
             }
             self.found(&found.path, found.place, now);
@@ -137,7 +143,7 @@ impl Keeper {
 
     /// Does what a change of the pod means for its cgroups, if they were seen.
     pub(super) fn review(&mut self, uid: &PodUid, pod: &Pod, now: Instant) {
-        if pod.oom_group.is_any() {
+        if Asked::by(pod).is_any() {
             if let Some(path) = self.pods.get(uid).cloned()
                 && !self.notify.is_watched(&path)
             {
@@ -210,23 +216,25 @@ impl Keeper {
             self.leave_alone(&inside, uid, id, now);
         }
         if file::original(cgroup).is_ok_and(|original| original.is_some()) {
-            let is_outermost = matches!(self.place(cgroup), Place::Container(..));
+            let is_outermost = matches!(self.place(cgroup), CgroupKind::Container(..));
             self.add(cgroup, uid, id, is_outermost);
             self.hold(cgroup, Writer::Own, now);
             self.removed(cgroup);
         }
     }
 
-    fn place(&self, cgroup: &Path) -> Place {
+    fn place(&self, cgroup: &Path) -> CgroupKind {
         let root = self.root.as_deref();
         let below_root = root.and_then(|root| cgroup.strip_prefix(root).ok());
-        below_root.map_or(Place::Other, |path| Place::of(path, &self.kubepods))
+        below_root.map_or(CgroupKind::Other, |path| {
+            CgroupKind::of(path, &self.kubepods)
+        })
     }
 
     fn is_asked_for(&self, uid: &PodUid) -> bool {
         self.index
             .by_uid(uid)
-            .is_some_and(|pod| pod.oom_group.is_any())
+            .is_some_and(|pod| Asked::by(&pod).is_any())
     }
 
     fn watch(&mut self, directory: &Path) {

@@ -75,7 +75,7 @@ impl Subject {
 
 /// `pkg/kubelet/container/ref.go`, `fieldPath`. Absent for what is in no list of the spec.
 fn field_path(name: &str, pod: Option<&Pod>) -> Option<String> {
-    if name == crate::attribution::attributor::SANDBOX {
+    if name == crate::model::kill::SANDBOX {
         return None;
     }
     let container = pod.and_then(|pod| pod.container(name));

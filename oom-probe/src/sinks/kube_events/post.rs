@@ -17,7 +17,10 @@ use tokio::{
 };
 
 use super::object::Event;
-use crate::kube::api_error::{Refusal, cause};
+use crate::{
+    kube::api_error::{Refusal, cause},
+    sys::repeats::Repeats,
+};
 
 /// Events that may wait while the API server is away: more than a minute's worth of the limiter's.
 const QUEUE: usize = 64;
@@ -25,9 +28,6 @@ const QUEUE: usize = 64;
 const WITHIN: Duration = Duration::from_secs(10);
 /// Times an Event is tried.
 const ATTEMPTS: usize = 5;
-/// The same trouble is told again after this time.
-const AGAIN: Duration = Duration::from_secs(600);
-
 /// Takes Events and never waits.
 #[derive(Debug)]
 pub(crate) struct Poster {
@@ -95,7 +95,7 @@ async fn post_all(
     waiting: Arc<AtomicUsize>,
     dropped: Counter,
 ) {
-    let mut told: Option<(String, Instant)> = None;
+    let mut told = Repeats::default();
     while let Some(event) = queue.recv().await {
         let posted = post(&client, &event).await;
         waiting.fetch_sub(1, Ordering::Relaxed);
@@ -103,12 +103,8 @@ async fn post_all(
             continue;
         };
         dropped.inc();
-        let known = told
-            .as_ref()
-            .is_some_and(|(text, at)| *text == trouble && at.elapsed() < AGAIN);
-        if !known {
+        if told.is_news(&trouble, Instant::now().into_std()) {
             tracing::warn!("a Kubernetes Event is dropped: {trouble}");
-            told = Some((trouble, Instant::now()));
         }
     }
 }

@@ -27,14 +27,14 @@ use std::{
 use prometheus_client::metrics::counter::Counter;
 
 use crate::{
-    attribution::{attributor::SANDBOX, outcome::Settled},
+    attribution::outcome::Settled,
     journal::series::{
         ContainerCounts, ContainerKey, EventCounts, LastKill, PerOutcome, PodName, WorkloadKey,
         WorkloadName,
     },
     kube::pod::{Container, ContainerKind, Pod},
     model::{
-        kill::{Kill, PodRef, Record, Workload},
+        kill::{Kill, PodRef, Record, SANDBOX, Workload},
         labels::Outcome,
     },
 };

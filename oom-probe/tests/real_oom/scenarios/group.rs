@@ -7,7 +7,7 @@ use oom_probe::model::labels::Role;
 
 use crate::books::Allowed;
 use crate::case::Case;
-use crate::expect::{Expected, Place, Trigger};
+use crate::expect::{CgroupBefore, Expected, Trigger};
 use crate::wait;
 use crate::world::{Running, World};
 
@@ -59,7 +59,7 @@ fn group(world: &World, processes: usize, spared: usize) -> String {
     let kills = case.kills_allowing(processes - spared, &allowed);
     let told: BTreeSet<u32> = kills.iter().map(|record| record.kill.victim.pid).collect();
     assert_eq!(told, died);
-    let place = Place::of(&cgroup);
+    let place = CgroupBefore::of(&cgroup);
     let first = &kills[0].kill;
     for record in &kills {
         let is_first = record.kill.id == first.id;

@@ -7,7 +7,7 @@ use hog::cgroup::Cgroup;
 use oom_probe::model::labels::Limit;
 
 use crate::case::Case;
-use crate::expect::{Expected, Place, Trigger};
+use crate::expect::{CgroupBefore, Expected, Trigger};
 use crate::world::{Running, World};
 
 /// First to be chosen, whatever else runs.
@@ -30,7 +30,7 @@ fn expected(limit: Limit, pid: u32, cgroup: &Cgroup) -> Expected {
         domain: None,
         // Whoever needs a page next, a kernel thread even.
         trigger: Trigger::Any,
-        ..Expected::own_limit(pid, &Place::of(cgroup))
+        ..Expected::own_limit(pid, &CgroupBefore::of(cgroup))
     }
 }
 

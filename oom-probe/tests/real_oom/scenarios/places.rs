@@ -20,7 +20,7 @@ use rustix::io::write;
 use super::{CONTAINER, LIMIT, POD, POD_UID};
 use crate::case::{Case, shown};
 use crate::daemon::Daemon;
-use crate::expect::{Expected, Place};
+use crate::expect::{CgroupBefore, Expected};
 use crate::harness::skipped;
 use crate::world::{Running, World};
 
@@ -38,9 +38,9 @@ fn dies(world: &World, leaf: &Cgroup, limited: &Cgroup, limit: Limit) -> Record 
     let mut kills = case.kills(1);
     let expected = Expected {
         limit,
-        limited: Some(Place::of(limited)),
-        domain: Some(Place::of(limited)),
-        ..Expected::own_limit(ended.pid, &Place::of(leaf))
+        limited: Some(CgroupBefore::of(limited)),
+        domain: Some(CgroupBefore::of(limited)),
+        ..Expected::own_limit(ended.pid, &CgroupBefore::of(leaf))
     };
     expected.check(&mut case, &kills[0]);
     kills.remove(0)
@@ -250,10 +250,10 @@ pub(crate) fn leaf_without_controller(world: &World) -> String {
     let hog = world.hog(&["--cgroup-procs", &procs, "grow", "--interval", "0"]);
     let ended = Running::start(&parent, hog).end().killed();
     let kills = case.kills(1);
-    let limited = Place::of(&parent);
+    let limited = CgroupBefore::of(&parent);
     let expected = Expected {
         limit: Limit::Ancestor,
-        cgroup: Place {
+        cgroup: CgroupBefore {
             path: format!("{}/bare", limited.path).parse().unwrap(),
             id: fs::metadata(&leaf.0).unwrap().ino(),
             limit: None,

@@ -10,7 +10,7 @@ use oom_probe::model::{
 use super::{CONTAINER, LIMIT, POD};
 use crate::books::Allowed;
 use crate::case::{Case, shown};
-use crate::expect::{Expected, Place, Trigger};
+use crate::expect::{CgroupBefore, Expected, Trigger};
 use crate::world::{Running, World};
 
 /// Three processes share one address space: the kernel counts one and kills three.
@@ -21,7 +21,7 @@ pub(crate) fn shared_mm(world: &World) -> String {
     let ended = Running::start(&cgroup, hog).end().killed();
     let kills = case.kills(3);
     assert_eq!(pids(&kills), sharers(ended.pid, &ended.said));
-    let place = Place::of(&cgroup);
+    let place = CgroupBefore::of(&cgroup);
     for (n, record) in kills.iter().enumerate() {
         let expected = Expected {
             role: if n == 0 {
@@ -89,7 +89,7 @@ pub(crate) fn pidns_init(world: &World) -> String {
     let expected = Expected {
         // Its parent is in the same cgroup: not the first process of a container.
         kind: Some(VictimKind::Child),
-        ..Expected::own_limit(init[0], &Place::of(&cgroup))
+        ..Expected::own_limit(init[0], &CgroupBefore::of(&cgroup))
     };
     expected.check(&mut case, &kills[0]);
     assert_eq!(kills[0].kill.victim.ns_pid, Some(1));
@@ -117,7 +117,7 @@ pub(crate) fn container_init(world: &World) -> String {
     let kills = case.kills(1);
     let expected = Expected {
         kind: Some(VictimKind::Init),
-        ..Expected::own_limit(init[0], &Place::of(&container))
+        ..Expected::own_limit(init[0], &CgroupBefore::of(&container))
     };
     expected.check(&mut case, &kills[0]);
     assert_eq!(kills[0].kill.victim.ns_pid, Some(1));

@@ -4,7 +4,7 @@ use oom_probe::model::labels::VictimKind;
 
 use super::{CONTAINER, LIMIT, POD};
 use crate::case::Case;
-use crate::expect::{Expected, Place};
+use crate::expect::{CgroupBefore, Expected};
 use crate::world::{Running, World};
 
 /// The plain case.
@@ -16,7 +16,7 @@ pub(crate) fn single(world: &World) -> String {
     let kills = case.kills(1);
     let expected = Expected {
         uid: 4321,
-        ..Expected::own_limit(ended.pid, &Place::of(&cgroup))
+        ..Expected::own_limit(ended.pid, &CgroupBefore::of(&cgroup))
     };
     expected.check(&mut case, &kills[0]);
     assert_eq!(kills[0].kill.victim.tid, ended.pid);
@@ -35,7 +35,7 @@ pub(crate) fn child(world: &World) -> String {
     for (pid, record) in children.iter().zip(&kills) {
         let expected = Expected {
             kind: Some(VictimKind::Child),
-            ..Expected::own_limit(*pid, &Place::of(&cgroup))
+            ..Expected::own_limit(*pid, &CgroupBefore::of(&cgroup))
         };
         expected.check(&mut case, record);
         assert_eq!(record.kill.victim.oom_score_adj, Some(1000));
@@ -50,7 +50,7 @@ pub(crate) fn leader_exited(world: &World) -> String {
     let hog = world.hog(&["leader-exit", "--interval", "0"]);
     let ended = Running::start(&cgroup, hog).end().killed();
     let kills = case.kills(1);
-    Expected::own_limit(ended.pid, &Place::of(&cgroup)).check(&mut case, &kills[0]);
+    Expected::own_limit(ended.pid, &CgroupBefore::of(&cgroup)).check(&mut case, &kills[0]);
     let tid = ended.numbers("exits, thread ", " grows");
     assert_eq!([kills[0].kill.victim.tid], tid[..], "the thread that grew");
     assert_ne!(tid[0], ended.pid);
@@ -65,7 +65,7 @@ pub(crate) fn hostile_name(world: &World) -> String {
     let hog = world.hog(&["--comm", name, "grow", "--interval", "0"]);
     let ended = Running::start(&cgroup, hog).end().killed();
     let kills = case.kills(1);
-    let place = Place::of(&cgroup);
+    let place = CgroupBefore::of(&cgroup);
     let expected = Expected {
         comm: name,
         ..Expected::own_limit(ended.pid, &place)

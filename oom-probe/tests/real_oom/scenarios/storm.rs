@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::case::{Case, shown};
-use crate::expect::{Expected, Place, Trigger};
+use crate::expect::{CgroupBefore, Expected, Trigger};
 use crate::wait::PAUSE;
 use crate::world::{Running, World};
 
@@ -42,7 +42,7 @@ pub(crate) fn storm(world: &World) -> String {
         ended.join().unwrap()
     });
     assert!(ended.status.success(), "{}: {}", ended.status, ended.said);
-    let place = Place::of(&cgroup);
+    let place = CgroupBefore::of(&cgroup);
     let victims = ended.numbers("hog: child ", " killed by SIGKILL");
     assert_eq!(victims.len(), count, "{}", ended.said);
     let victims = victims
@@ -92,9 +92,9 @@ fn read_meanwhile(case: &mut Case<'_>, is_over: impl Fn() -> bool) {
 }
 
 /// A hog's whole life; its cgroup goes the moment it is reaped.
-fn one(world: &World) -> (u32, Place) {
+fn one(world: &World) -> (u32, CgroupBefore) {
     let cgroup = world.limited("storm", LIMIT);
-    let place = Place::of(&cgroup);
+    let place = CgroupBefore::of(&cgroup);
     let hog = world.hog(&["grow", "--interval", "0", "--step", "2M"]);
     let ended = Running::start(&cgroup, hog).end().killed();
     cgroup.remove().unwrap();
@@ -102,7 +102,11 @@ fn one(world: &World) -> (u32, Place) {
 }
 
 /// Every victim is told once, in its place.
-fn told(case: &mut Case<'_>, victims: &HashMap<u32, Place>, told_as: fn(Expected) -> Expected) {
+fn told(
+    case: &mut Case<'_>,
+    victims: &HashMap<u32, CgroupBefore>,
+    told_as: fn(Expected) -> Expected,
+) {
     for record in case.kills(victims.len()) {
         let pid = record.kill.victim.pid;
         let place = victims.get(&pid);

@@ -7,7 +7,7 @@ use oom_probe::model::labels::{Cause, Limit};
 use super::LIMIT;
 use crate::books::Allowed;
 use crate::case::Case;
-use crate::expect::{Expected, Place, Trigger};
+use crate::expect::{CgroupBefore, Expected, Trigger};
 use crate::world::{Running, World};
 
 /// A small process runs into the common limit, its large idle neighbour dies.
@@ -27,19 +27,19 @@ pub(crate) fn idle_victim(world: &World) -> String {
     let kills = case.kills(1 + usize::from(!trigger.status.success()));
     let expected = Expected {
         limit: Limit::Ancestor,
-        limited: Some(Place::of(&parent)),
-        domain: Some(Place::of(&parent)),
+        limited: Some(CgroupBefore::of(&parent)),
+        domain: Some(CgroupBefore::of(&parent)),
         trigger: Trigger::Other {
             pid: trigger.pid,
-            path: Place::of(&busy).path,
+            path: CgroupBefore::of(&busy).path,
             same_container: false,
         },
-        ..Expected::own_limit(idle.pid(), &Place::of(&quiet))
+        ..Expected::own_limit(idle.pid(), &CgroupBefore::of(&quiet))
     };
     expected.check(&mut case, &kills[0]);
     if let [_, second] = &kills[..] {
         let expected = Expected {
-            cgroup: Place::of(&busy),
+            cgroup: CgroupBefore::of(&busy),
             trigger: Trigger::Itself,
             pid: Some(trigger.pid),
             ..expected
@@ -66,7 +66,7 @@ pub(crate) fn limit_lowered(world: &World) -> String {
             path: own_cgroup().parse().unwrap(),
             same_container: false,
         },
-        ..Expected::own_limit(idle.pid(), &Place::of(&cgroup))
+        ..Expected::own_limit(idle.pid(), &CgroupBefore::of(&cgroup))
     };
     expected.check(&mut case, &kills[0]);
     "cause: limit_lowered".to_owned()

@@ -10,7 +10,7 @@ use super::super::priority;
 use super::super::section::Section;
 use crate::compile::Built;
 use crate::debian::{self, Suite};
-use crate::vm::{Guest, Place};
+use crate::vm::{Guest, Machine};
 
 /// cgroup v2, kprobes, BTF, and nothing locked down.
 const MACHINE: &str = "6.1";
@@ -56,11 +56,11 @@ pub(in crate::bench) fn measure(built: &Built, kills: u32) -> Result<Section> {
 type Files = Vec<(String, PathBuf)>;
 
 /// The machine, the programs of the alternatives, and the libraries and the loader that these take.
-fn ingredients() -> Result<(Place, Files, Files)> {
+fn ingredients() -> Result<(Machine, Files, Files)> {
     if std::env::consts::ARCH != "x86_64" {
         bail!("the machines are x86-64, and so would have to be what was built");
     }
-    let place = Place::get(MACHINE)?;
+    let place = Machine::get(MACHINE)?;
     let root = debian::unpacked_whole(SUITE, "bpftrace-whole", &["bpftrace", "dash"])?;
     let bpftrace = root.join("usr/bin/bpftrace");
     // bpftrace asks a shell for a compiler's directories, and crashes where there is no shell.

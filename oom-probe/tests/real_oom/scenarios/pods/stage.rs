@@ -9,9 +9,9 @@ use std::thread;
 use std::time::Instant;
 
 use hog::cgroup::{Cgroup, Hierarchy};
-use oom_probe::{
-    attribution::attributor::SANDBOX,
-    model::{kill::Record, labels::Attribution},
+use oom_probe::model::{
+    kill::{Record, SANDBOX},
+    labels::Attribution,
 };
 use serde_json::Value;
 

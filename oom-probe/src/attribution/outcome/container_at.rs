@@ -1,9 +1,9 @@
 //! Where to look for what became of a container.
 
-use super::{Place, seen_from_node};
+use super::{ContainerAt, seen_from_node};
 use crate::model::kill::Kill;
 
-impl<'a> Place<'a> {
+impl<'a> ContainerAt<'a> {
     /// The victim's container.
     #[must_use]
     pub fn of(kill: &'a Kill) -> Self {

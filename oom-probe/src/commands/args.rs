@@ -1,13 +1,56 @@
-//! Where the node is looked at.
+//! Flags that several commands take.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
+use jiff::SignedDuration;
 
 use crate::{
     capture::{btf::KERNEL_BTF, environment::Sources},
     cgroup::hierarchy::{CGROUP_ROOT, MemoryRoot},
+    http::ApiAccess,
+    sys::host_name,
 };
+
+/// What every daemon takes.
+#[derive(Clone, Debug, Args)]
+pub struct DaemonArgs {
+    /// Serve /api/ to peers on other hosts too, not just to loopback
+    #[arg(long, env = "OOM_PROBE_API_REMOTE")]
+    pub api_remote: bool,
+
+    /// Name of this node [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub node: Option<String>,
+
+    /// What the daemon says about itself on standard error: error, warn, info, debug, trace
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "OOM_PROBE_LOG_LEVEL"
+    )]
+    pub log_level: tracing::Level,
+}
+
+impl DaemonArgs {
+    /// Who is served /api/.
+    #[must_use]
+    pub fn api_access(&self) -> ApiAccess {
+        if self.api_remote {
+            ApiAccess::Everyone
+        } else {
+            ApiAccess::Loopback
+        }
+    }
+
+    /// Name of this node.
+    #[must_use]
+    pub fn node(&self) -> String {
+        self.node.clone().unwrap_or_else(host_name)
+    }
+}
 
 /// Where the node is looked at.
 #[derive(Clone, Debug, Args)]
@@ -67,5 +110,26 @@ impl NodeArgs {
             proc_root: self.proc_root.clone(),
             cgroup_root: self.cgroup_root().to_owned(),
         }
+    }
+}
+
+/// `1h`, `90m`, `1h 30m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration = text
+        .parse()
+        .map_err(|_| "it is no duration, such as 1h or 90m".to_owned())?;
+    Duration::try_from(duration).map_err(|_| "it is below zero".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_people_write_them() {
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(duration("90m"), Ok(Duration::from_secs(5400)));
+        assert!(duration("-1h").is_err());
+        assert!(duration("soon").is_err());
     }
 }

@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 24;
 
 /// What a cgroup directory is to a node's pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum CgroupKind {
     /// A pod's own.
     Pod(PodUid),
     /// A container's own, or a pod sandbox's.
@@ -32,7 +32,7 @@ pub(super) enum Place {
     Other,
 }
 
-impl Place {
+impl CgroupKind {
     /// What the directory at that path below the node's cgroup root is.
     pub(super) fn of(below_root: &Path, kubepods: &Kubepods) -> Self {
         let identity = kubepods.identify_below_root(below_root);
@@ -61,7 +61,7 @@ fn is_kubepods(name: &std::ffi::OsStr) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) path: PathBuf,
-    pub(super) place: Place,
+    pub(super) place: CgroupKind,
 }
 
 /// The directories below `from` that have to do with pods, parents before children, without those
@@ -77,11 +77,11 @@ pub(super) fn walk(root: &Path, from: &Path, kubepods: &Kubepods) -> Vec<Found> 
                 return found;
             }
             let below_root = path.strip_prefix(root);
-            let place = below_root.map_or(Place::Other, |path| Place::of(path, kubepods));
-            if !matches!(place, Place::Container(..) | Place::Inside(..)) {
+            let place = below_root.map_or(CgroupKind::Other, |path| CgroupKind::of(path, kubepods));
+            if !matches!(place, CgroupKind::Container(..) | CgroupKind::Inside(..)) {
                 next.push(path.clone());
             }
-            if place != Place::Other {
+            if place != CgroupKind::Other {
                 found.push(Found { path, place });
             }
         }
@@ -116,47 +116,47 @@ mod tests {
         let slice = format!("kubepods-burstable-pod{}.slice", uid.replace('-', "_"));
         let (pod, container): (PodUid, ContainerId) = (uid.parse().unwrap(), id.parse().unwrap());
         for (path, place) in [
-            ("system.slice/sshd.service".to_owned(), Place::Other),
-            ("kubepods.slice".to_owned(), Place::Kubepods),
+            ("system.slice/sshd.service".to_owned(), CgroupKind::Other),
+            ("kubepods.slice".to_owned(), CgroupKind::Kubepods),
             (
                 "kubepods.slice/kubepods-burstable.slice".to_owned(),
-                Place::Kubepods,
+                CgroupKind::Kubepods,
             ),
-            ("kubepods/burstable".to_owned(), Place::Kubepods),
+            ("kubepods/burstable".to_owned(), CgroupKind::Kubepods),
             (
                 "kubelet.slice/kubelet-kubepods.slice".to_owned(),
-                Place::Kubepods,
+                CgroupKind::Kubepods,
             ),
-            (format!("kubepods/burstable/pod{uid}"), Place::Pod(pod)),
-            (format!("kubepods.slice/{slice}"), Place::Pod(pod)),
+            (format!("kubepods/burstable/pod{uid}"), CgroupKind::Pod(pod)),
+            (format!("kubepods.slice/{slice}"), CgroupKind::Pod(pod)),
             (
                 format!("kubepods/burstable/pod{uid}/{id}"),
-                Place::Container(pod, container),
+                CgroupKind::Container(pod, container),
             ),
             (
                 format!("kubepods.slice/{slice}/cri-containerd-{id}.scope"),
-                Place::Container(pod, container),
+                CgroupKind::Container(pod, container),
             ),
             (
                 format!("system.slice/containerd.service/{slice}:cri-containerd:{id}"),
-                Place::Container(pod, container),
+                CgroupKind::Container(pod, container),
             ),
             (
                 format!("kubepods.slice/{slice}/crio-{id}.scope/container"),
-                Place::Inside(pod, container),
+                CgroupKind::Inside(pod, container),
             ),
             (
                 format!("kubepods.slice/{slice}/cri-containerd-{id}.scope/a.slice/b.service"),
-                Place::Inside(pod, container),
+                CgroupKind::Inside(pod, container),
             ),
             (
                 format!("kubepods.slice/{slice}/crio-conmon-{id}.scope"),
-                Place::Other,
+                CgroupKind::Other,
             ),
-            (format!("system.slice/docker-{id}.scope"), Place::Other),
+            (format!("system.slice/docker-{id}.scope"), CgroupKind::Other),
         ] {
             let kubepods = Kubepods::anywhere();
-            assert_eq!(Place::of(Path::new(&path), &kubepods), place, "{path}");
+            assert_eq!(CgroupKind::of(Path::new(&path), &kubepods), place, "{path}");
         }
     }
 

@@ -1,14 +1,15 @@
 //! A snapshot: what it is made from, and how it is written.
 
 use std::{
+    fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::Arc,
 };
 
 use bytes::Bytes;
 
-use super::create;
 use crate::{
     cgroup::oom_counters::Readings,
     journal::{entry::Entry, frame},
@@ -33,7 +34,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Writes it to a file of its own, behind `head`; returns the file's length in bytes.
-    pub(super) fn write(&mut self, path: &Path, head: &[u8]) -> io::Result<u64> {
+    pub(crate) fn write(&mut self, path: &Path, head: &[u8]) -> io::Result<u64> {
         let mut out = BufWriter::new(create(path)?);
         out.write_all(head)?;
         out.write_all(&self.frames)?;
@@ -62,4 +63,14 @@ impl Snapshot {
         }
         Ok(file.metadata()?.len())
     }
+}
+
+/// A file that is written anew.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
 }
