@@ -11,7 +11,7 @@ use crate::{
     attribution::outcome::Unsettled,
     capture::{
         assemble::{Killed, Remembered},
-        reader::Resume,
+        handover::resumed::Resume,
         ring::RingState,
     },
     cgroup::oom_counters::{Readings, Seen},
