@@ -27,6 +27,13 @@ use crate::apiserver::pods::{PodJson, pod};
 
 #[test]
 fn metrics_of_run() {
+    let registry = registry_of_run();
+    hold("metrics-run.txt", &shown(&registry));
+    hold("metrics-run-text.txt", &families_in_text(&registry));
+}
+
+/// With every family and every label.
+fn registry_of_run() -> Registry {
     let (metrics, mut registry) = Metrics::new();
     metrics.oom_event(Limit::Node, jiff::Timestamp::UNIX_EPOCH);
     metrics.observe_capture(Duration::from_millis(1));
@@ -56,7 +63,7 @@ fn metrics_of_run() {
         };
         containers.on_settled(&settled, now);
     }
-    hold("metrics-run.txt", &shown(&registry));
+    registry
 }
 
 #[test]
@@ -70,6 +77,14 @@ fn metrics_of_oom_group() {
     };
     metrics.set_held([held].into_iter());
     hold("metrics-oom-group.txt", &shown(&registry));
+}
+
+/// The families as Prometheus' older format names them; their samples are the same.
+fn families_in_text(registry: &Registry) -> String {
+    let body = encode(registry, Format::Text, Encoding::Identity).unwrap();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let comments = body.lines().filter(|line| line.starts_with('#'));
+    comments.map(|line| format!("{line}\n")).collect()
 }
 
 fn known(pod: &PodJson) -> Arc<Pod> {

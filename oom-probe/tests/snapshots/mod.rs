@@ -6,9 +6,11 @@
 //! What `deploy/` is rendered to is checked in there and held by `tests/deploy/copies.rs` and
 //! `tests/deploy/render.rs`: it is not kept here a second time.
 
+mod captured;
 mod doctor;
 mod events;
 mod help;
+mod keeper;
 mod kills;
 mod labels;
 mod metrics;
