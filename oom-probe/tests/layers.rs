@@ -273,8 +273,8 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     /// `pub(super)` uses nothing.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 
-    fn visit_macro(&mut self, makro: &'ast Macro) {
-        self.tokens(makro.tokens.clone());
+    fn visit_macro(&mut self, invoked: &'ast Macro) {
+        self.tokens(invoked.tokens.clone());
     }
 }
 
