@@ -11,4 +11,5 @@ mod layers;
 #[path = "dashboard/panels.rs"]
 mod panels;
 mod readme;
+mod snapshots;
 mod systemd_unit;

@@ -15,7 +15,14 @@ mod tests;
 
 use oom_probe_common::record::{Header, Target, valid};
 
-use crate::{assemble::dedup::{Key, Seen}, model::{kill::{Kill, KillId}, labels::Role}, record::{Payload, Record, Task}};
+use crate::{
+    assemble::dedup::{Key, Seen},
+    model::{
+        kill::{Kill, KillId},
+        labels::Role,
+    },
+    record::{Payload, Record, Task},
+};
 pub use dedup::Remembered;
 use domain::{Context, Found};
 pub use kill::Machine;

@@ -8,7 +8,14 @@ use std::time::{Duration, Instant};
 
 use oom_probe_common::record::Target;
 
-use crate::{cgroup::{hierarchy::MemoryRoot, ids::{CgroupNames, id_of}}, plan::{Mark, MarkHook, Names}, record::{Payload, Record}};
+use crate::{
+    cgroup::{
+        hierarchy::MemoryRoot,
+        ids::{CgroupNames, id_of},
+    },
+    plan::{Mark, MarkHook, Names},
+    record::{Payload, Record},
+};
 use proc::{Files, Units};
 
 /// Cgroups whose names are remembered: more than a node has.

@@ -6,7 +6,7 @@ use oom_probe_common::{
     record::{Body, Domain, Header, Level, Target, flag, hook, kind, level, valid},
 };
 
-use crate::record::encode::{NamedLevel, self};
+use crate::record::encode::{self, NamedLevel};
 
 /// Bytes of a page on the machines of the tests.
 pub(crate) const PAGE: u64 = 4096;

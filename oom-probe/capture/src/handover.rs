@@ -2,8 +2,6 @@
 
 pub mod resumed;
 
-use crate::sys::clock::boottime_ns;
-
 /// The moment at which a daemon takes capture over, and what it found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Takeover {
@@ -23,15 +21,6 @@ pub enum Capture {
 }
 
 impl Takeover {
-    /// Capture begins now.
-    #[must_use]
-    pub fn began_now() -> Self {
-        Self {
-            at_ns: boottime_ns(),
-            capture: Capture::Began,
-        }
-    }
-
     /// Whether a kill of that boot time happened before the kernel's own count is looked at.
     #[must_use]
     pub fn is_unaccounted(self, kill_ns: u64) -> bool {

@@ -1,5 +1,7 @@
 //! The stream of kills: what the rings hold, in the kernel's order, and what was lost of it.
 
+mod batch;
+
 use std::path::PathBuf;
 
 use oom_probe_common::ledger::Count;
@@ -8,7 +10,7 @@ use super::{
     accounting::{
         checkpoint::Checkpoint,
         counters::{Baseline, Ledger},
-        reconciler::{self, Referee, distance, read_together},
+        reconciler::{KernelCounts, Vmstat},
         signal_loss::SignalWitness,
         tally::{Books, Lapses},
     },
@@ -16,12 +18,13 @@ use super::{
     enrich::Complete,
     handover::{
         Capture, Takeover,
-        resumed::{Again, Position, Turn},
+        resumed::{Again, Position, Resume, Turn},
     },
     record::{Payload, Reject, decode, mark_of_any_version},
     ring::{Item, Readable, Records, RingState},
 };
-use crate::{model::kill::KillId, sys::clock::Now};
+use crate::sys::clock::Now;
+pub use batch::{Batch, Captured, Unreadable};
 
 /// The part of the ring, one in so many, that the records of an unfinished event may take.
 const MOST_KEPT: usize = 4;
@@ -67,84 +70,6 @@ pub struct Sources {
     pub proc_root: PathBuf,
 }
 
-/// The kernel's own count of kills, which the known ones are held against.
-struct Vmstat {
-    proc_root: PathBuf,
-    baseline: Option<Baseline>,
-    referee: Referee,
-}
-
-/// A kill, and where it was read.
-#[derive(Clone, Debug)]
-pub struct Captured {
-    /// The kill.
-    pub killed: Killed,
-    /// Where its ring had been read up to then.
-    pub position: Position,
-    /// It happened while no daemon ran.
-    pub was_away: bool,
-}
-
-/// What one read brought.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// The kills, each once, in the kernel's order.
-    pub kills: Vec<Captured>,
-    /// Records taken.
-    pub received: u64,
-    /// Those of them that were not understood, or never finished.
-    pub rejected: u64,
-    /// Marks of tasks that were dying anyway.
-    pub exiting: u64,
-    /// Kills whose records are of another release.
-    pub unreadable: Option<Unreadable>,
-    /// Kills for whose records the ring had no room.
-    pub dropped: u64,
-    /// Whether the rings were empty then.
-    pub all: bool,
-    /// Whether there is nothing more to take at the moment: they were empty, or what comes next is
-    /// still being written.
-    pub ended: bool,
-    /// When the kernel made the first mark among it: boot time, ns.
-    pub first_mark_ns: Option<u64>,
-}
-
-/// Marks of programs of another release: of those nothing else is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    /// How many.
-    pub kills: u64,
-    /// Those of them that were made while no daemon ran.
-    pub was_away: u64,
-    /// Why the first cannot be read.
-    pub why: String,
-}
-
-/// What the kernel has counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KernelCounts {
-    /// Marks.
-    pub marks: u64,
-    /// Records for which the ring had no room.
-    pub dropped: u64,
-    /// `oom_kill` of `/proc/vmstat`.
-    pub vmstat: Option<u64>,
-    /// How far the kills known are from what the kernel's count allows; absent where it cannot be
-    /// told.
-    pub unaccounted: Option<u64>,
-}
-
-/// Where the reader of before a restart was.
-#[derive(Debug, Default)]
-pub struct Resume {
-    /// How far each ring had been read.
-    pub rings: Vec<RingState>,
-    /// The kills that were counted and whose records are still in a ring.
-    pub counted: Vec<KillId>,
-    /// Marks without a record that were counted as kills.
-    pub dropped_marks: u64,
-}
-
 impl Reader {
     /// Reads from where the rings were released.
     #[must_use]
@@ -168,11 +93,7 @@ impl Reader {
             signal_loss,
             enrich,
             assembler: Assembler::new(machine),
-            vmstat: Vmstat {
-                proc_root,
-                baseline,
-                referee: Referee::default(),
-            },
+            vmstat: Vmstat::new(proc_root, baseline),
             dropped_marks: checkpoint.dropped_marks,
             tally: Books::new(checkpoint),
             read_until_ns: 0,
@@ -390,29 +311,9 @@ impl Reader {
     /// waits in the rings.
     pub fn reconcile(&mut self, has_read_all: bool, now: &Now) -> KernelCounts {
         self.enrich.look_around(now.instant);
-        let Vmstat {
-            proc_root,
-            baseline,
-            referee,
-        } = &mut self.vmstat;
-        let (counts, vmstat) =
-            read_together(&self.counters, || reconciler::vmstat_oom_kills(proc_root));
         let total = self.tally.total(self.assembler.counts());
-        let unaccounted = match (baseline, vmstat) {
-            // While kills wait in the ring it says nothing.
-            (Some(_), Some(_)) if !has_read_all => Some(referee.last()),
-            (Some(baseline), Some(vmstat)) => {
-                let distance = distance(baseline, vmstat, &total, &counts);
-                Some(referee.judge(distance, now.instant))
-            }
-            _ => None,
-        };
-        KernelCounts {
-            marks: counts.get(Count::Marks),
-            dropped: counts.dropped(),
-            vmstat,
-            unaccounted,
-        }
+        self.vmstat
+            .reconcile(&self.counters, &total, has_read_all, now.instant)
     }
 
     /// Marks that the rings were given so far.

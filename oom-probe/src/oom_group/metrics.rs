@@ -42,12 +42,17 @@ pub struct Metrics {
     pub(super) events_dropped: Counter,
 }
 
+/// A container whose `memory.oom.group` is kept: the labels of `oom_probe_oom_group_info`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct InfoLabels {
-    pub(super) namespace: String,
-    pub(super) pod: String,
-    pub(super) container: String,
-    pub(super) value: Setting,
+pub struct InfoLabels {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// Its name.
+    pub pod: String,
+    /// The container's name.
+    pub container: String,
+    /// What its `memory.oom.group` is kept at.
+    pub value: Setting,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -130,7 +135,7 @@ impl Metrics {
     }
 
     /// Replaces the series of `oom_probe_oom_group_info`.
-    pub(super) fn set_held(&self, held: impl Iterator<Item = InfoLabels>) {
+    pub fn set_held(&self, held: impl Iterator<Item = InfoLabels>) {
         self.info.clear();
         for labels in held {
             self.info.get_or_create_owned(&labels).set(1);

@@ -32,7 +32,7 @@ pub enum Notice {
 
 impl Notice {
     /// The Event that says it.
-    pub(super) fn event(&self, node: &str, now: Timestamp) -> Event {
+    pub fn event(&self, node: &str, now: Timestamp) -> Event {
         let note = cut(self.note(), MAX_NOTE);
         let key = self.key();
         let (subject, kind, reason) = match self {

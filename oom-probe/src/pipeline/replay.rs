@@ -19,8 +19,8 @@ use crate::{
 use capture::{
     assemble::{Killed, Remembered},
     cgroup::oom_counters::{Readings, Seen},
+    handover::resumed::Resume,
     model::kill::Kill,
-    reader::Resume,
     ring::RingState,
     sys::clock::Now,
 };

@@ -81,7 +81,6 @@ proptest! {
         prop_assert_eq!(identity.qos, Some(node.qos));
         prop_assert_eq!(identity.container_level, Some(node.below));
         prop_assert_eq!(identity.pod_level, Some(node.below + 1));
-        prop_assert_eq!(identity.is_below_container(), node.below > 0);
         prop_assert_eq!(identity.place(node.below), Limit::Container);
         prop_assert_eq!(identity.place(node.below + 1), Limit::Pod);
         prop_assert_eq!(identity.place(node.below + 2), Limit::Ancestor);

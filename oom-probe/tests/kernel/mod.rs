@@ -8,4 +8,4 @@ mod malformed;
 mod obstacles;
 mod plan;
 mod reader;
-mod recorded;
+pub(crate) mod recorded;

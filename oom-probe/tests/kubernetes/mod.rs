@@ -9,7 +9,7 @@ mod events;
 mod failing;
 mod hostile;
 mod names;
-mod node;
+pub(crate) mod node;
 mod shapes;
 mod watching;
 

@@ -199,7 +199,9 @@ pub(super) fn environment(command: &mut Command, programs: &Programs, path: &std
     command
         .env("PATH", path)
         .env("OOM_PROBE_BIN", &programs.oom_probe)
-        .env("HOG_BIN", &programs.hog);
+        .env("HOG_BIN", &programs.hog)
+        // Here texts are compared, whatever the shell was told last.
+        .env_remove("OOM_PROBE_UPDATE_SNAPSHOTS");
 }
 
 /// Where a test runs.

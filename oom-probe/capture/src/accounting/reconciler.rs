@@ -5,11 +5,16 @@
 //! the marked kills, at most those and the repeated ones.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use oom_probe_common::ledger::Count;
 
-use crate::{accounting::counters::{Baseline, Ledger, Reading}, assemble::Counts, sys::procfs};
+use crate::{
+    accounting::counters::{Baseline, Ledger, Reading},
+    assemble::Counts,
+    sys::procfs,
+};
 
 /// The kernel counts a victim a moment before it marks it: a distance counts only when it is still
 /// there this much later.
@@ -21,7 +26,7 @@ const ATTEMPTS: usize = 5;
 ///
 /// # Errors
 /// When the file cannot be read or has no `oom_kill` (before 4.13).
-pub fn vmstat_oom_kills(proc_root: &std::path::Path) -> io::Result<u64> {
+pub fn vmstat_oom_kills(proc_root: &Path) -> io::Result<u64> {
     let text = procfs::read_to_string(&proc_root.join("vmstat"))?;
     parse_vmstat(&text).ok_or_else(|| io::Error::other("vmstat has no oom_kill"))
 }
@@ -52,9 +57,75 @@ pub fn read_together(
     (before, kills)
 }
 
+/// What the kernel has counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelCounts {
+    /// Marks.
+    pub marks: u64,
+    /// Records for which the ring had no room.
+    pub dropped: u64,
+    /// `oom_kill` of `/proc/vmstat`.
+    pub vmstat: Option<u64>,
+    /// How far the kills known are from what the kernel's count allows; absent where it cannot be
+    /// told.
+    pub unaccounted: Option<u64>,
+}
+
+/// The kernel's own count of kills, which the known ones are held against.
+pub struct Vmstat {
+    proc_root: PathBuf,
+    baseline: Option<Baseline>,
+    referee: Referee,
+}
+
+impl Vmstat {
+    /// What that procfs says, against what it said when the hooks were armed; `None` where it could
+    /// not be read then.
+    #[must_use]
+    pub fn new(proc_root: PathBuf, baseline: Option<Baseline>) -> Self {
+        Self {
+            proc_root,
+            baseline,
+            referee: Referee::default(),
+        }
+    }
+
+    /// Holds the kills of those `counts` against it. `has_read_all` says that none waits in the
+    /// rings.
+    pub fn reconcile(
+        &mut self,
+        ledger: &Ledger,
+        counts: &Counts,
+        has_read_all: bool,
+        now: Instant,
+    ) -> KernelCounts {
+        let Self {
+            proc_root,
+            baseline,
+            referee,
+        } = self;
+        let (reading, vmstat) = read_together(ledger, || vmstat_oom_kills(proc_root));
+        let unaccounted = match (baseline, vmstat) {
+            // While kills wait in the ring it says nothing.
+            (Some(_), Some(_)) if !has_read_all => Some(referee.last()),
+            (Some(baseline), Some(vmstat)) => {
+                let distance = distance(baseline, vmstat, counts, &reading);
+                Some(referee.judge(distance, now))
+            }
+            _ => None,
+        };
+        KernelCounts {
+            marks: reading.get(Count::Marks),
+            dropped: reading.dropped(),
+            vmstat,
+            unaccounted,
+        }
+    }
+}
+
 /// How far the kills known are from what the kernel's count allows; 0 is right.
 #[must_use]
-pub fn distance(baseline: &Baseline, vmstat: u64, counts: &Counts, ledger: &Reading) -> u64 {
+pub(crate) fn distance(baseline: &Baseline, vmstat: u64, counts: &Counts, ledger: &Reading) -> u64 {
     let dropped_marks = ledger.get(Count::DroppedMarks);
     let dropped_signals = ledger.get(Count::DroppedSignals);
     // A kill without a signal may have been no kill, or the first of a group, counted twice.
@@ -72,20 +143,19 @@ pub fn distance(baseline: &Baseline, vmstat: u64, counts: &Counts, ledger: &Read
 
 /// Keeps a passing distance from being told.
 #[derive(Debug, Default)]
-pub struct Referee {
+struct Referee {
     suspect: Option<Instant>,
     told: u64,
 }
 
 impl Referee {
     /// The distance told last.
-    #[must_use]
-    pub const fn last(&self) -> u64 {
+    const fn last(&self) -> u64 {
         self.told
     }
 
     /// The distance to tell, given the one just computed.
-    pub fn judge(&mut self, distance: u64, now: Instant) -> u64 {
+    fn judge(&mut self, distance: u64, now: Instant) -> u64 {
         if distance == self.told {
             self.suspect = None;
             return self.told;

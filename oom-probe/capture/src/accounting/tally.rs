@@ -28,12 +28,6 @@ impl Books {
         }
     }
 
-    /// What earlier daemons left.
-    #[must_use]
-    pub fn earlier(&self) -> &Checkpoint {
-        &self.earlier
-    }
-
     /// What was made of all that is settled.
     fn settled(&self) -> Counts {
         self.sum(self.settled.plus(self.before), self.settled_unreadable)

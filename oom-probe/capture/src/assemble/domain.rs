@@ -2,7 +2,13 @@
 
 use oom_probe_common::record::{Domain, Level, domain, flag, level, valid};
 
-use crate::{model::{identity::Identity, labels::{Cause, Constraint, Limit, LimitSource}}, record::{PathLevel, Task}};
+use crate::{
+    model::{
+        identity::Identity,
+        labels::{Cause, Constraint, Limit, LimitSource},
+    },
+    record::{PathLevel, Task},
+};
 
 /// Pages by which concurrent charges may overshoot a limit for a moment: each CPU charges up to a
 /// batch of 64, or a huge page of 512 (mm/memcontrol.c `try_charge_memcg`).

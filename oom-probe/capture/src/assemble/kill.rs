@@ -5,7 +5,17 @@ use jiff::Timestamp;
 use oom_probe_common::record::{Body, COMM_LEN, Header, flag, hook, level, valid};
 
 use super::domain::{Found, is_kernel_thread, trigger_is_in};
-use crate::{cgroup::{node::NodeCgroups, path}, model::{cgroup_path::CgroupPath, identity::Identity, kill::{Cgroup, Domain, Kill, KillId, PidNamespace, Trigger, Victim}, labels::{Limit, Role, VictimKind}}, record::{Levels, Task}, sys::escape::escape};
+use crate::{
+    cgroup::{node::NodeCgroups, path},
+    model::{
+        cgroup_path::CgroupPath,
+        identity::Identity,
+        kill::{Cgroup, Domain, Kill, KillId, PidNamespace, Trigger, Victim},
+        labels::{Limit, Role, VictimKind},
+    },
+    record::{Levels, Task},
+    sys::escape::escape,
+};
 
 /// No process is larger: more bytes than any address space has.
 const LARGEST: u64 = 1 << 60;

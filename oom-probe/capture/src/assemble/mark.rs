@@ -5,7 +5,10 @@ use oom_probe_common::record::{Header, Target, valid};
 use super::{
     Assembler, EVENT_GAP_NS, Event, Killed, Tid, Witness, domain::Found, key_of, kill, target_of,
 };
-use crate::{model::{kill::KillId, labels::Role}, record::{Payload, Record, Task}};
+use crate::{
+    model::{kill::KillId, labels::Role},
+    record::{Payload, Record, Task},
+};
 
 /// `PF_EXITING` of include/linux/sched.h.
 const PF_EXITING: u32 = 0x4;

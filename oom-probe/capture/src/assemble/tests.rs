@@ -14,7 +14,12 @@ mod shared;
 mod under_way;
 mod units;
 
-use crate::{cgroup::node::NodeCgroups, fixture::{PAGE, RecordBuilder}, model::labels::Limit, record::decode};
+use crate::{
+    cgroup::node::NodeCgroups,
+    fixture::{PAGE, RecordBuilder},
+    model::labels::Limit,
+    record::decode,
+};
 use bytemuck::Zeroable;
 use oom_probe_common::record::{Domain, domain, level};
 

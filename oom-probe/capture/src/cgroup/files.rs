@@ -12,8 +12,6 @@ use crate::sys::escape::Escaped;
 /// version of the hierarchy, or this kernel, does not count it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Events {
-    /// Allocations that ran into the limit of this cgroup and called the OOM killer; v2 only.
-    pub oom: Option<u64>,
     /// Processes of this cgroup killed by the OOM killer; v1 since 4.13. The first victim of a
     /// group kill counts twice (`mm/oom_kill.c`, `__oom_kill_process`).
     pub oom_kill: Option<u64>,
@@ -48,8 +46,13 @@ pub enum FileError {
         key: &'static str,
     },
     /// More cgroups below it than are looked through.
-    #[error("more than {} cgroups below {}", super::population::MAX_CGROUPS, Escaped::path(.0))]
-    TooMany(PathBuf),
+    #[error("more than {most} cgroups below {}", Escaped::path(below))]
+    TooMany {
+        /// Below which.
+        below: PathBuf,
+        /// How many are looked through.
+        most: usize,
+    },
 }
 
 /// Counts of one cgroup: `memory.events.local`, on v1 `memory.oom_control`.
@@ -116,7 +119,6 @@ impl Events {
                 .transpose()
         };
         Ok(Self {
-            oom: count("oom")?,
             oom_kill: count("oom_kill")?,
             oom_group_kill: count("oom_group_kill")?,
         })
@@ -141,9 +143,8 @@ pub(super) fn parse_flag(text: &str) -> Option<bool> {
 mod tests {
     use super::*;
 
-    fn counts(oom: Option<u64>, oom_kill: Option<u64>, oom_group_kill: Option<u64>) -> Events {
+    fn counts(oom_kill: Option<u64>, oom_group_kill: Option<u64>) -> Events {
         Events {
-            oom,
             oom_kill,
             oom_group_kill,
         }
@@ -155,22 +156,22 @@ mod tests {
             (
                 "v2, 6.12",
                 "low 0\nhigh 0\nmax 31\noom 2\noom_kill 4\noom_group_kill 1\n",
-                counts(Some(2), Some(4), Some(1)),
+                counts(Some(4), Some(1)),
             ),
             (
                 "v2, 5.10",
                 "low 0\nhigh 0\nmax 31\noom 2\noom_kill 1\n",
-                counts(Some(2), Some(1), None),
+                counts(Some(1), None),
             ),
             (
                 "v1, 6.18",
                 "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
-                counts(None, Some(3), None),
+                counts(Some(3), None),
             ),
             (
                 "v1, 4.12",
                 "oom_kill_disable 0\nunder_oom 0\n",
-                counts(None, None, None),
+                counts(None, None),
             ),
         ] {
             assert_eq!(Events::parse(text), Ok(events), "{kernel}");
@@ -179,7 +180,7 @@ mod tests {
             Events::parse("oom 1\noom_kill many\n"),
             Err(InvalidKey("oom_kill"))
         );
-        assert_eq!(Events::parse("oom -1\n"), Err(InvalidKey("oom")));
+        assert_eq!(Events::parse("oom_kill -1\n"), Err(InvalidKey("oom_kill")));
     }
 
     /// A directory with the files of a cgroup.

@@ -3,11 +3,14 @@
 use std::{
     collections::HashMap,
     fs, io,
-    os::unix::{ffi::OsStringExt, fs::MetadataExt},
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
-use super::hierarchy::MemoryRoot;
+use super::{
+    hierarchy::MemoryRoot,
+    walk::{Walk, children},
+};
 
 /// The id of a cgroup: the inode number of its directory (`kernfs_node.id` on 64-bit kernels).
 ///
@@ -31,13 +34,6 @@ pub struct CgroupNames {
     capacity: usize,
 }
 
-/// A cgroup as its parent's directory lists it.
-struct Child {
-    id: u64,
-    name: Box<[u8]>,
-    path: PathBuf,
-}
-
 impl CgroupNames {
     /// Reads the cgroups below `root`, from the top, at most `capacity` of them.
     ///
@@ -51,14 +47,8 @@ impl CgroupNames {
             names: HashMap::new(),
             capacity,
         };
-        read.refresh();
+        read.look_around();
         Ok(read)
-    }
-
-    /// Forgets every name and reads those that are there now.
-    pub fn refresh(&mut self) {
-        self.names.clear();
-        self.look_around();
     }
 
     /// Reads the names that are there now, and keeps those of cgroups that are gone as long as
@@ -67,17 +57,11 @@ impl CgroupNames {
         if self.names.len() >= self.capacity {
             self.names.clear();
         }
-        let mut level = vec![self.root.path.clone()];
-        while !level.is_empty() {
-            let mut next = Vec::new();
-            for Child { id, name, path } in level.iter().flat_map(|parent| children(parent)) {
-                if self.names.len() >= self.capacity {
-                    return;
-                }
-                self.names.insert(id, name);
-                next.push(path);
+        for cgroup in Walk::below(&self.root.path, self.capacity).flatten() {
+            if self.names.len() >= self.capacity {
+                return;
             }
-            level = next;
+            self.names.extend(id_and_name(&cgroup));
         }
     }
 
@@ -114,7 +98,8 @@ impl CgroupNames {
         if self.names.len() >= self.capacity {
             self.names.retain(|id, _| in_use.contains(id));
         }
-        for Child { id, name, .. } in children(parent) {
+        let children = children(parent).into_iter().flatten();
+        for (id, name) in children.filter_map(|child| id_and_name(&child)) {
             if id == wanted || self.names.len() < self.capacity {
                 self.names.insert(id, name);
             }
@@ -122,21 +107,10 @@ impl CgroupNames {
     }
 }
 
-/// None where the directory is gone.
-fn children(parent: &Path) -> impl Iterator<Item = Child> {
-    fs::read_dir(parent)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let found = entry.metadata().ok().filter(fs::Metadata::is_dir)?;
-            let name = entry.file_name().into_vec().into();
-            Some(Child {
-                id: found.ino(),
-                name,
-                path: entry.path(),
-            })
-        })
+/// None where it is gone.
+fn id_and_name(cgroup: &Path) -> Option<(u64, Box<[u8]>)> {
+    let name = cgroup.file_name()?.as_bytes().into();
+    Some((id_of(cgroup).ok()?, name))
 }
 
 #[cfg(test)]
@@ -221,8 +195,6 @@ mod tests {
             path(&mut names, &never_seen).unwrap(),
             "kubepods/pod1/app/?"
         );
-        names.refresh();
-        assert_eq!(path(&mut names, &seen).unwrap(), "kubepods/?/?");
     }
 
     #[test]

@@ -12,3 +12,4 @@ mod component;
 mod mounts;
 pub mod oom_counters;
 mod own;
+mod walk;

@@ -5,12 +5,18 @@
 //!
 //! A container's cgroups count together. Outside containers each cgroup counts by itself.
 
-use std::{collections::HashMap, fs, os::unix::ffi::OsStringExt};
+use std::{collections::HashMap, iter, os::unix::ffi::OsStrExt};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cgroup::{files, hierarchy::MemoryRoot, ids::id_of, path},
+    cgroup::{
+        files::{self, FileError},
+        hierarchy::MemoryRoot,
+        ids::id_of,
+        path,
+        walk::Walk,
+    },
     model::{
         cgroup_path::CgroupPath, container::ContainerId, identity::Identity, kill::Kill,
         labels::Role,
@@ -237,22 +243,29 @@ pub fn read(root: &MemoryRoot) -> Now {
     let mut containers: HashMap<Owner, Counters> = HashMap::new();
     let mut owners = HashMap::new();
     let mut complete = true;
-    let mut waiting = vec![Vec::<Vec<u8>>::new()];
-    let mut looked_at = 0;
-    while let Some(names) = waiting.pop() {
-        looked_at += 1;
-        let leaf_first = || names.iter().map(Vec::as_slice);
-        let Some(directory) = root.directory(leaf_first()) else {
-            continue;
+    let below = Walk::below(&root.path, MAX_CGROUPS - 1);
+    for directory in iter::once(Ok(root.path.clone())).chain(below) {
+        let directory = match directory {
+            Ok(directory) => directory,
+            Err(FileError::TooMany { .. }) => {
+                complete = false;
+                break;
+            }
+            Err(_) => continue,
         };
         if let Ok(events) = files::events(root.hierarchy, &directory)
             && let Ok(id) = id_of(&directory)
+            && let Ok(below_root) = directory.strip_prefix(&root.path)
         {
+            let leaf_first = below_root.components().rev();
+            let names: Vec<_> = leaf_first
+                .map(|name| name.as_os_str().as_bytes().to_vec())
+                .collect();
             let Identity {
                 container,
                 container_level,
                 ..
-            } = path::parse(leaf_first());
+            } = path::parse(names.iter().map(Vec::as_slice));
             let level = container.and(container_level).unwrap_or(0);
             let owner = container.map_or(Owner::Cgroup(id), Owner::Container);
             owners.insert(id, owner);
@@ -268,18 +281,6 @@ pub fn read(root: &MemoryRoot) -> Now {
             at.reading.kills += events.oom_kill.unwrap_or(0);
             at.reading.groups += events.oom_group_kill.unwrap_or(0);
             at.reading.at_ns = boottime_ns();
-        }
-        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                continue;
-            }
-            if looked_at + waiting.len() >= MAX_CGROUPS {
-                complete = false;
-                break;
-            }
-            let mut below = vec![entry.file_name().into_vec()];
-            below.extend_from_slice(&names);
-            waiting.push(below);
         }
     }
     Now {

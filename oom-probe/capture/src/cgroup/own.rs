@@ -7,7 +7,7 @@
 
 use std::{fs, os::unix::ffi::OsStrExt, path::Path};
 
-use super::{hierarchy::MemoryRoot, mounts::Mount};
+use super::{hierarchy::MemoryRoot, mounts::Mount, walk::children};
 use crate::model::cgroup_path::{CgroupPath, names};
 
 /// Cgroups that are looked through: several times of what the largest nodes have.
@@ -81,13 +81,8 @@ fn listed(root: &Path, levels: usize) -> Option<CgroupPath> {
     let own = std::process::id().to_string();
     let mut level = vec![root.to_owned()];
     for _ in 0..levels {
-        let children = level.iter().flat_map(fs::read_dir).flatten().flatten();
-        let directories =
-            children.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        level = directories
-            .map(|entry| entry.path())
-            .take(MAX_CGROUPS)
-            .collect();
+        let below = level.iter().flat_map(|cgroup| children(cgroup));
+        level = below.flatten().take(MAX_CGROUPS).collect();
     }
     let found = level.into_iter().find(|directory| {
         let processes = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();

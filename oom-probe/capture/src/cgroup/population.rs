@@ -13,9 +13,10 @@ use std::{
 };
 
 use super::{
-    files::{FileError, failed, is_gone, parse_flag, read, value},
+    files::{FileError, failed, parse_flag, read, value},
     hierarchy::{Hierarchy, MemoryRoot},
     mounts::{Mount, mounts},
+    walk::Walk,
 };
 
 /// Whether anything runs in a cgroup or below it.
@@ -42,7 +43,7 @@ pub struct Populations {
 }
 
 /// Cgroups below one container that are looked through for a process.
-pub(super) const MAX_CGROUPS: usize = 4096;
+const MAX_CGROUPS: usize = 4096;
 
 /// Inode number of the initial PID namespace (`include/uapi/linux/nsfs.h`, `PID_NS_INIT_INO`).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
@@ -207,34 +208,12 @@ fn populated_by_walking(cgroup: &Path) -> Result<bool, FileError> {
     if has_process(cgroup)? {
         return Ok(true);
     }
-    let mut waiting = vec![cgroup.to_owned()];
-    let mut seen = 0;
-    while let Some(parent) = waiting.pop() {
-        let children = match fs::read_dir(&parent) {
-            Ok(children) => children,
-            Err(source) if is_gone(&source) => continue,
-            Err(source) => {
-                return Err(FileError::Io {
-                    path: parent,
-                    source,
-                });
-            }
-        };
-        for child in children.flatten() {
-            if !child.file_type().is_ok_and(|kind| kind.is_dir()) {
-                continue;
-            }
-            seen += 1;
-            if seen > MAX_CGROUPS {
-                return Err(FileError::TooMany(cgroup.to_owned()));
-            }
-            match has_process(&child.path()) {
-                Ok(true) => return Ok(true),
-                Ok(false) => waiting.push(child.path()),
-                // A child that went away meanwhile has no process.
-                Err(FileError::Gone(_)) => {}
-                Err(error) => return Err(error),
-            }
+    for child in Walk::below(cgroup, MAX_CGROUPS) {
+        match has_process(&child?) {
+            Ok(true) => return Ok(true),
+            // A child that went away meanwhile has no process.
+            Ok(false) | Err(FileError::Gone(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(false)

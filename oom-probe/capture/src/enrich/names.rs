@@ -2,7 +2,13 @@
 
 use oom_probe_common::record::flag;
 
-use crate::{cgroup::path, record::{Levels, Payload, Record, encode::{NamedLevel, self}}};
+use crate::{
+    cgroup::path,
+    record::{
+        Levels, Payload, Record,
+        encode::{self, NamedLevel},
+    },
+};
 
 /// Stands for a name that nobody saw before the cgroup was gone.
 const UNKNOWN: &[u8] = b"?";

@@ -13,6 +13,17 @@ pub struct Position {
     pub read: u64,
 }
 
+/// Where the reader of before a restart was.
+#[derive(Debug, Default)]
+pub struct Resume {
+    /// How far each ring had been read.
+    pub rings: Vec<RingState>,
+    /// The kills that were counted and whose records are still in a ring.
+    pub counted: Vec<KillId>,
+    /// Marks without a record that were counted as kills.
+    pub dropped_marks: u64,
+}
+
 /// How far the rings had been read, and which kills had been counted though their records are to
 /// be read again.
 #[derive(Debug, Default)]

@@ -1,7 +1,10 @@
 //! Walks from a struct to a member along a path written as in C.
 
 use super::missing::Missing;
-use crate::{btf::{Btf, Kind, Type, TypeId}, sys::escape::escape};
+use crate::{
+    btf::{Btf, Kind, Type, TypeId},
+    sys::escape::escape,
+};
 
 /// Where a path leads.
 #[derive(Clone, Copy, Debug)]

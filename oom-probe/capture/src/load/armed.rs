@@ -5,7 +5,16 @@ use std::os::fd::OwnedFd;
 
 use aya::{Ebpf, programs::links::FdLink};
 
-use crate::{accounting::{checkpoint::Checkpoint, counters::{Baseline, Ledger}}, handover::Takeover, pin::{Generation, Pins, self}, plan::{Candidate, ContextHook, Mark}, ring::{Records, Ring}};
+use crate::{
+    accounting::{
+        checkpoint::Checkpoint,
+        counters::{Baseline, Ledger},
+    },
+    handover::Takeover,
+    pin::{self, Generation, Pins},
+    plan::{Candidate, ContextHook, Mark},
+    ring::{Records, Ring},
+};
 
 /// Capture is on until this is dropped, and longer where it is pinned.
 pub struct Armed {

@@ -23,7 +23,18 @@ use super::{
     options::Options,
     program::Attached,
 };
-use crate::{accounting::{checkpoint::Checkpoint, counters::{Baseline, Ledger}, reconciler::read_together}, handover::{Capture, Takeover}, pin::{Build, Generation, PinDir, Pins, Recording, self}, plan::{Candidate, ContextHook, Mark, Plan}, ring::{Records, Ring}, sys::clock::boottime_ns};
+use crate::{
+    accounting::{
+        checkpoint::Checkpoint,
+        counters::{Baseline, Ledger},
+        reconciler::read_together,
+    },
+    handover::{Capture, Takeover},
+    pin::{self, Build, Generation, PinDir, Pins, Recording},
+    plan::{Candidate, ContextHook, Mark, Plan},
+    ring::{Records, Ring},
+    sys::clock::boottime_ns,
+};
 
 /// What is the same for every rung.
 pub(super) struct Arming<'a> {

@@ -7,7 +7,11 @@ use std::thread::{self, JoinHandle};
 use aya::{Btf, BtfError, Endianness};
 
 use super::error::RungError;
-use crate::{btf::{KERNEL_BTF, Kind, TypeId}, environment::Facts, layout::HookTypes};
+use crate::{
+    btf::{KERNEL_BTF, Kind, TypeId},
+    environment::Facts,
+    layout::HookTypes,
+};
 
 /// The name of the thread that parses.
 pub(super) const THREAD: &str = "kernel-btf";

@@ -62,11 +62,6 @@ impl Identity {
         self.unit.as_ref().filter(|_| self.unit_level.is_none())
     }
 
-    /// Whether the process is in a cgroup below the container's own.
-    pub fn is_below_container(&self) -> bool {
-        self.container_level.is_some_and(|level| level > 0)
-    }
-
     /// Where the memory cgroup at `domain_level`, whose limit was hit, sits for this process.
     ///
     /// | the process is | `container` | `pod` | `ancestor` |

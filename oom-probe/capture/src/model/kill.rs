@@ -90,36 +90,36 @@ pub struct Kill {
 }
 
 impl Kill {
-/// Whose processes the victim was among, by its cgroup alone.
-#[must_use]
+    /// Whose processes the victim was among, by its cgroup alone.
+    #[must_use]
     pub fn scope(&self, node_root: Option<u64>) -> Scope {
-    if self.cgroup.is_none() {
-        return Scope::Unknown;
-    }
-    match node_root {
-        Some(root) if !self.cgroup_ids.contains(&root) => {
-            // The root may be among the levels that the record had no room for.
-            if self.truncated || self.cgroup_ids.iter().all(|id| *id == 0) {
-                return Scope::Unknown;
-            }
-            return Scope::OtherNode;
+        if self.cgroup.is_none() {
+            return Scope::Unknown;
         }
-        _ => {}
+        match node_root {
+            Some(root) if !self.cgroup_ids.contains(&root) => {
+                // The root may be among the levels that the record had no room for.
+                if self.truncated || self.cgroup_ids.iter().all(|id| *id == 0) {
+                    return Scope::Unknown;
+                }
+                return Scope::OtherNode;
+            }
+            _ => {}
+        }
+        if self.identity.undecided {
+            Scope::Unknown
+        } else if self.identity.pod.is_some() {
+            Scope::Pod
+        } else if self
+            .cgroup
+            .as_ref()
+            .is_some_and(|cgroup| cgroup.path.is_none())
+        {
+            Scope::Unknown
+        } else {
+            Scope::Host
+        }
     }
-    if self.identity.undecided {
-        Scope::Unknown
-    } else if self.identity.pod.is_some() {
-        Scope::Pod
-    } else if self
-        .cgroup
-        .as_ref()
-        .is_some_and(|cgroup| cgroup.path.is_none())
-    {
-        Scope::Unknown
-    } else {
-        Scope::Host
-    }
-}
 }
 
 impl KillId {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::generation;
+use crate::sys::{escape::escape, host_name};
 
 /// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;
@@ -169,10 +170,9 @@ struct Holder {
 
 impl Holder {
     fn this_process() -> Self {
-        let host = rustix::system::uname();
         Self {
             pid: std::process::id(),
-            host: host.nodename().to_string_lossy().into_owned(),
+            host: host_name(),
             since: jiff::Timestamp::now(),
         }
     }
@@ -188,7 +188,7 @@ impl fmt::Display for Holder {
 /// Who has the lock, as far as that is known.
 fn holder(path: &Path) -> String {
     match fs::read_link(path.join(HOLDER)) {
-        Ok(word) => crate::sys::escape::escape(word.as_os_str().as_encoded_bytes()),
+        Ok(word) => escape(word.as_os_str().as_encoded_bytes()),
         Err(_) => "another process, see /proc/locks".to_owned(),
     }
 }

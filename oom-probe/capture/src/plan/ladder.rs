@@ -6,7 +6,11 @@ use super::{
     obstacle::Obstacle,
     parts::{self, Reads},
 };
-use crate::{btf::KERNEL_BTF, environment::{Access, Capability, Facts, Lockdown, Tracefs}, layout::{Layout, MarkVictim, MemlockAccounting, OomKillProcess, SignalGenerate}};
+use crate::{
+    btf::KERNEL_BTF,
+    environment::{Access, Capability, Facts, Lockdown, Tracefs},
+    layout::{Layout, MarkVictim, MemlockAccounting, OomKillProcess, SignalGenerate},
+};
 
 /// Locked memory that maps and programs take where they count against `RLIMIT_MEMLOCK`, bytes: the
 /// ring, the scratch buffers of many CPUs, the programs.

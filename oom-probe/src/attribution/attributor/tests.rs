@@ -310,6 +310,9 @@ fn two_nodes_on_one_kernel_each_take_their_own_kills() {
     cut.truncated = true;
     assert_eq!(cut.scope(Some(203)), Scope::Unknown);
     assert_eq!(cut.scope(Some(105)), Scope::Pod);
+    // Names are missing that decide it.
+    cut.identity.undecided = true;
+    assert_eq!(cut.scope(None), Scope::Unknown);
 }
 
 #[test]

@@ -20,9 +20,11 @@ pub(crate) const COMPONENT: &str = "oom-probe";
 
 /// An Event and the namespace that it goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Event {
-    pub(crate) namespace: String,
-    pub(crate) body: Vec<u8>,
+pub struct Event {
+    /// Where it is created.
+    pub namespace: String,
+    /// The object in JSON.
+    pub body: Vec<u8>,
 }
 
 /// What an Event says of its subject.

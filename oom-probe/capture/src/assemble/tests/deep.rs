@@ -3,9 +3,7 @@
 use oom_probe_common::record::{LEAF_LEVELS, ROOT_LEVELS, flag, level};
 
 use super::*;
-use crate::{
-    model::labels::{LimitSource, Scope},
-};
+use crate::model::labels::LimitSource;
 
 /// Levels below the container, all named alike.
 const BELOW: usize = 40;
@@ -91,11 +89,10 @@ fn whose_it_is_cannot_be_told_where_the_names_next_to_the_root_are_missing() {
     let kill = told(deep().body(|body| body.flags |= flag::TRUNCATED));
     assert!(kill.truncated && kill.identity.undecided);
     assert_eq!((kill.identity.container, kill.identity.pod), (None, None));
-    assert_eq!(kill.scope(None), Scope::Unknown);
     // A container may be among those that are left out.
     let names: Vec<_> = std::iter::repeat_n("job", BELOW)
         .chain(["kubepods", ""])
         .collect();
     let kill = told(RecordBuilder::mark(100).path(&names));
-    assert_eq!(kill.scope(None), Scope::Unknown);
+    assert!(kill.identity.undecided);
 }

@@ -1,7 +1,10 @@
 //! What the assembler makes of the kernel's ways to kill, held against what vmstat counts for them.
 
 use super::*;
-use crate::accounting::{counters::{Baseline, Reading}, reconciler::distance};
+use crate::accounting::{
+    counters::{Baseline, Reading},
+    reconciler::distance,
+};
 
 /// Distance after vmstat's count grew by that much.
 fn unaccounted(run: &Run, growth: u64) -> u64 {

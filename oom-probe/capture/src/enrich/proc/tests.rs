@@ -3,7 +3,11 @@
 use oom_probe_common::record::hook;
 
 use super::*;
-use crate::{fixture::RecordBuilder, model::cgroup_path::CgroupPath, record::{Payload, Task, decode}};
+use crate::{
+    fixture::RecordBuilder,
+    model::cgroup_path::CgroupPath,
+    record::{Payload, Task, decode},
+};
 
 const STATUS: &str = "\
 Name:\tpy\\\\thon\\n 3
