@@ -7,20 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::apiserver::pods::{PodJson, container_id, container_path, pod, uid};
 use bytemuck::{Zeroable, bytes_of};
+use capture::{
+    assemble::{Assembler, Machine, Witness},
+    cgroup::node::NodeCgroups,
+    model::kill::Record,
+    record::{
+        decode,
+        encode::{self, NamedLevel},
+    },
+};
 use jiff::tz::TimeZone;
 use oom_probe::{
     attribution::attributor::{Attributor, Config, Decision},
-    capture::{
-        assemble::{Assembler, Machine, Witness},
-        record::{
-            decode,
-            encode::{self, NamedLevel},
-        },
-    },
-    cgroup::node::NodeCgroups,
     kube::PodEvent,
-    model::kill::Record,
     sinks::log::line,
 };
 use oom_probe_common::{
@@ -29,7 +30,6 @@ use oom_probe_common::{
 };
 
 use super::hold;
-use crate::apiserver::pods::{PodJson, container_id, container_path, pod, uid};
 
 /// Pages of 256 MiB, and what no limit is.
 const LIMIT: u64 = 65_536;

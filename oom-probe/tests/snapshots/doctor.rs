@@ -2,17 +2,15 @@
 
 use std::fmt::Write;
 
-use oom_probe::{
-    capture::{
-        environment::{Capabilities, Capability, Facts, Lockdown},
-        pin::PinDirState,
-        plan::{Tried, plan},
-    },
-    commands::doctor::{Containers, Diagnosis, diagnose, render},
+use crate::kernel::recorded;
+use capture::{
+    environment::{Capabilities, Capability, Facts, Lockdown},
+    pin::PinDirState,
+    plan::{Tried, plan},
 };
+use oom_probe::commands::doctor::{Containers, Diagnosis, diagnose, render};
 
 use super::hold;
-use crate::kernel::recorded;
 
 type Change = fn(&mut Facts);
 

@@ -6,23 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
-use oom_probe::{
-    attribution::outcome::Settled,
-    cgroup::path,
-    kube::{names::Names, object::OOM_GROUP, pod::Pod},
-    model::labels::Outcome,
-    oom_group::{
-        annotation::{Reason, Refusal, Setting},
-        notice::Notice,
-    },
-    sinks::kube_events::{Events, Mode},
-    sys::clock::Now,
-};
-use prometheus_client::metrics::counter::Counter;
-use serde_json::Value;
-
-use super::{hold, kills};
 use crate::{
     apiserver::{
         ApiServer,
@@ -30,6 +13,21 @@ use crate::{
     },
     kubernetes::node::{NODE, client},
 };
+use capture::{cgroup::path, model::labels::Outcome, sys::clock::Now};
+use jiff::Timestamp;
+use oom_probe::{
+    attribution::outcome::Settled,
+    kube::{names::Names, object::OOM_GROUP, pod::Pod},
+    oom_group::{
+        annotation::{Reason, Refusal, Setting},
+        notice::Notice,
+    },
+    sinks::kube_events::{Events, Mode},
+};
+use prometheus_client::metrics::counter::Counter;
+use serde_json::Value;
+
+use super::{hold, kills};
 
 /// Longer than a container waits for its next Event.
 const LATER: Duration = Duration::from_secs(3600);
@@ -79,7 +77,7 @@ async fn events_that_were_left_out_are_counted() {
     }
     hold("events-left-out.txt", &text);
 
-    fn report(events: &mut Events, record: oom_probe::model::kill::Record) {
+    fn report(events: &mut Events, record: capture::model::kill::Record) {
         let now = at(record.kill.time);
         let settled = Settled {
             outcome: Outcome::Survived,

@@ -10,11 +10,12 @@ use std::{
     time::Instant,
 };
 
+use crate::apiserver::pods::{PodJson, container_id, pod, uid};
+use capture::cgroup::{
+    hierarchy::{Hierarchy, MemoryRoot},
+    kubepods::Kubepods,
+};
 use oom_probe::{
-    cgroup::{
-        hierarchy::{Hierarchy, MemoryRoot},
-        kubepods::Kubepods,
-    },
     http::exposition::{Encoding, Format, encode},
     kube::{PodEvent, object},
     oom_group::{keeper::Keeper, metrics::Metrics},
@@ -24,7 +25,6 @@ use rustix::fs::{XattrFlags, setxattr};
 use serde_json::{Value, json};
 
 use super::hold;
-use crate::apiserver::pods::{PodJson, container_id, pod, uid};
 
 const ANNOTATION: &str = "oom-probe.io/memory.oom.group";
 const FILE: &str = "memory.oom.group";

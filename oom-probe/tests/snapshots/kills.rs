@@ -1,9 +1,8 @@
 //! The kills that all of these tests show, as records.
 
-use oom_probe::model::kill::Record;
-use serde_json::{Value, json};
-
 use crate::apiserver::pods::{container_id, container_path, uid};
+use capture::model::kill::Record;
+use serde_json::{Value, json};
 
 /// Each with what it is there for. No two have the same id.
 pub(super) fn all() -> Vec<(&'static str, Record)> {

@@ -2,16 +2,14 @@
 
 use std::fmt::Write;
 
-use oom_probe::{
-    model::{
-        container::Runtime,
-        labels::{
-            Attribution, Cause, Constraint, Limit, LimitSource, Outcome, Role, Scope, VictimKind,
-        },
-        pod::Qos,
+use capture::model::{
+    container::Runtime,
+    labels::{
+        Attribution, Cause, Constraint, Limit, LimitSource, Outcome, Role, Scope, VictimKind,
     },
-    oom_group::{annotation::Setting, metrics::Reason},
+    pod::Qos,
 };
+use oom_probe::oom_group::{annotation::Setting, metrics::Reason};
 
 use super::hold;
 

@@ -6,11 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::apiserver::pods::{PodJson, pod};
+use capture::model::labels::{Limit, Outcome};
 use oom_probe::{
     attribution::outcome::Settled,
     http::exposition::{Encoding, Format, encode},
     kube::{names::Names, pod::Pod},
-    model::labels::{Limit, Outcome},
     oom_group::{
         annotation::Setting,
         metrics::{InfoLabels, Metrics as OomGroupMetrics},
@@ -23,7 +24,6 @@ use oom_probe::{
 use prometheus_client::registry::Registry;
 
 use super::{hold, kills};
-use crate::apiserver::pods::{PodJson, pod};
 
 #[test]
 fn metrics_of_run() {
