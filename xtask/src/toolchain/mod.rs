@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use self::plan::{Facts, Linker, Rust, Step, Way};
 use crate::cmd;
 
-/// What is recorded between runs; `oom-probe/build/plan.rs` reads the three paths.
+/// What is recorded between runs; `oom-probe/capture/build/plan.rs` reads the three paths.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     cargo: PathBuf,
@@ -126,7 +126,7 @@ fn acquire() -> Result<(Rust, Linker)> {
 
 /// A stub build does not watch a record that does not exist: its script must look stale.
 fn announce_to_build_script() -> Result<()> {
-    let script = cmd::workspace().join("oom-probe/build.rs");
+    let script = cmd::workspace().join("oom-probe/capture/build.rs");
     fs::File::open(&script)
         .and_then(|file| file.set_modified(std::time::SystemTime::now()))
         .with_context(|| format!("cannot mark {} as changed", script.display()))
