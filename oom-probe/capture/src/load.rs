@@ -34,7 +34,7 @@ use super::{
     ring::Records,
 };
 use crate::sys::clock::boottime_ns;
-pub use armed::{Armed, Hooks};
+pub use armed::{Armed, Hooks, Recorded};
 use armed::{checkpoint, silence};
 use arming::Arming;
 pub use error::ArmError;
@@ -147,14 +147,16 @@ fn take_over(
         mark,
         context,
         refused: Vec::new(),
-        records: Records::new(rings, ring, Instant::now()),
+        recorded: Recorded {
+        rings: Records::new(rings, ring, Instant::now()),
         checkpoint,
         baseline: ledger.baseline(),
-        ledger,
+        counters: ledger,
         signal,
-        takeover: Takeover {
+        handover: Takeover {
             at_ns: boottime_ns(),
             capture: Capture::Continued,
+        },
         },
         pins: Some(Pins::new(dir, &generation, &build, left)),
         hooks: Hooks {

@@ -2,14 +2,14 @@
 
 mod batch;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use oom_probe_common::ledger::Count;
 
 use super::{
     accounting::{
         checkpoint::Checkpoint,
-        counters::{Baseline, Ledger},
+        counters::Ledger,
         reconciler::{KernelCounts, Vmstat},
         signal_loss::SignalWitness,
         tally::{Books, Lapses},
@@ -20,6 +20,7 @@ use super::{
         Capture, Takeover,
         resumed::{Again, Position, Resume, Turn},
     },
+    load::Recorded,
     record::{Payload, Reject, decode, mark_of_any_version},
     ring::{Item, Readable, Records, RingState},
 };
@@ -48,52 +49,28 @@ pub struct Reader {
     releasing: Option<Checkpoint>,
 }
 
-/// What a reader is put together from.
-pub struct Sources {
-    /// The rings.
-    pub rings: Records,
-    /// The counts of the kernel programs.
-    pub counters: Ledger,
-    /// Since when this process captures.
-    pub handover: Takeover,
-    /// What earlier readers made of the records before those.
-    pub checkpoint: Checkpoint,
-    /// Watches over the hook on signals.
-    pub signal_loss: SignalWitness,
-    /// Fills in what the hooks cannot tell.
-    pub enrich: Complete,
-    /// What is the same for every kill.
-    pub machine: Machine,
-    /// `/proc/vmstat` when the hooks were armed; absent where it could not be read.
-    pub baseline: Option<Baseline>,
-    /// The node's procfs.
-    pub proc_root: PathBuf,
-}
-
 impl Reader {
-    /// Reads from where the rings were released.
+    /// Reads from where the rings were released. `enrich` fills in what the hooks cannot tell;
+    /// `proc_root` is the node's procfs.
     #[must_use]
-    pub fn new(sources: Sources) -> Self {
-        let Sources {
+    pub fn new(recorded: Recorded, enrich: Complete, machine: Machine, proc_root: &Path) -> Self {
+        let Recorded {
             rings,
             counters,
-            handover,
             checkpoint,
-            signal_loss,
-            enrich,
-            machine,
             baseline,
-            proc_root,
-        } = sources;
+            signal,
+            handover,
+        } = recorded;
         Self {
             rings,
             counters,
             handover,
             resumed: Again::default(),
-            signal_loss,
+            signal_loss: SignalWitness::new(signal, &checkpoint),
             enrich,
             assembler: Assembler::new(machine),
-            vmstat: Vmstat::new(proc_root, baseline),
+            vmstat: Vmstat::new(proc_root.to_owned(), baseline),
             dropped_marks: checkpoint.dropped_marks,
             tally: Books::new(checkpoint),
             read_until_ns: 0,

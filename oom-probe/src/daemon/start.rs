@@ -32,7 +32,7 @@ use crate::{
     },
 };
 use capture::{
-    accounting::{reconciler, signal_loss::SignalWitness},
+    accounting::reconciler,
     assemble::Machine,
     btf::KERNEL_BTF,
     cgroup::{
@@ -47,7 +47,7 @@ use capture::{
     load::{self, Armed, Hooks},
     pin::{OpenError, PinDir, Pins},
     plan::{Plan, plan},
-    reader::{Reader, Sources},
+    reader::Reader,
     ring::Readable,
     sys::{allocator, clock::Now, oom_score_adj, privileges},
 };
@@ -55,9 +55,6 @@ use capture::{
 /// How long to wait for another daemon to let go of the pins.
 const HELD_PATIENCE: Duration = Duration::from_secs(30);
 const HELD_PAUSE: Duration = Duration::from_millis(20);
-
-/// Characters of the boot id that go into the ids of kills: enough to tell a node's boots apart.
-const BOOT_PREFIX: usize = 8;
 
 /// A daemon that captures.
 pub(super) struct Started {
@@ -98,7 +95,7 @@ pub(super) async fn start(config: &Config) -> anyhow::Result<Started> {
     let plan = plan(&facts);
     let boot = boot_id(config)?;
     let cgroups = node_cgroups(config, facts.cgroup.as_ref().ok());
-    let machine = machine(config, &boot, cgroups.clone());
+    let machine = Machine::new(config.node.clone(), &boot, cgroups.clone());
     let vmstat = || reconciler::vmstat_oom_kills(&config.sources.proc_root);
     // What cannot capture has nothing to pin: arming says why.
     let pins = match plan.refusal() {
@@ -114,12 +111,7 @@ pub(super) async fn start(config: &Config) -> anyhow::Result<Started> {
         mark,
         context,
         refused,
-        records,
-        ledger,
-        checkpoint,
-        baseline,
-        signal,
-        takeover,
+        recorded,
         pins,
         hooks,
     } = load::arm(&facts, &plan, options, pins, &vmstat)?;
@@ -187,17 +179,9 @@ pub(super) async fn start(config: &Config) -> anyhow::Result<Started> {
         expired: Instant::now(),
     };
     let recovered = Recovered::new(counters, machine.node.clone(), machine.boot.clone());
-    let reader = Reader::new(Sources {
-        rings: records,
-        counters: ledger,
-        handover: takeover,
-        signal_loss: SignalWitness::new(signal, &checkpoint),
-        checkpoint,
-        enrich: Complete::new(mark.hook, facts.cgroup.ok(), &config.sources.proc_root),
-        machine,
-        baseline,
-        proc_root: config.sources.proc_root.clone(),
-    });
+    let proc_root = &config.sources.proc_root;
+    let enrich = Complete::new(mark.hook, facts.cgroup.ok(), proc_root);
+    let reader = Reader::new(recorded, enrich, machine, proc_root);
     let readable = reader.readable().context("cannot watch the ring")?;
     let tracker = Tracker::new(attributor, memory.map(Populations::detect));
     let mut pipeline = Pipeline::new(reader, tracker, sinks, recovered);
@@ -263,16 +247,6 @@ fn node_cgroups(config: &Config, root: Option<&MemoryRoot>) -> NodeCgroups {
     NodeCgroups {
         root: node_root(config, root),
         kubepods,
-    }
-}
-
-fn machine(config: &Config, boot: &str, cgroups: NodeCgroups) -> Machine {
-    Machine {
-        node: config.node.clone(),
-        boot: boot.chars().take(BOOT_PREFIX).collect(),
-        page_size: rustix::param::page_size() as u64,
-        clock_ns: 0,
-        cgroups,
     }
 }
 

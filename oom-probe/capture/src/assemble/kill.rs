@@ -20,6 +20,9 @@ use crate::{
 /// No process is larger: more bytes than any address space has.
 const LARGEST: u64 = 1 << 60;
 
+/// Characters of the boot id that go into the ids of kills: enough to tell a node's boots apart.
+const BOOT_PREFIX: usize = 8;
+
 /// What is the same for every kill of this machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -33,6 +36,20 @@ pub struct Machine {
     pub clock_ns: i128,
     /// What of its cgroups is the node's.
     pub cgroups: NodeCgroups,
+}
+
+impl Machine {
+    /// This machine, in the boot with that id (`/proc/sys/kernel/random/boot_id`).
+    #[must_use]
+    pub fn new(node: String, boot_id: &str, cgroups: NodeCgroups) -> Self {
+        Self {
+            node,
+            boot: boot_id.chars().take(BOOT_PREFIX).collect(),
+            page_size: rustix::param::page_size() as u64,
+            clock_ns: 0,
+            cgroups,
+        }
+    }
 }
 
 /// A task of which no more than a thread id is known. `tgid` is the thread's own where its process

@@ -24,10 +24,20 @@ pub struct Armed {
     pub context: Option<ContextHook>,
     /// Rungs that looked possible but were refused, and why: one line each.
     pub refused: Vec<String>,
+    /// What the programs write.
+    pub recorded: Recorded,
+    /// What goes on without this daemon; none where nothing does.
+    pub pins: Option<Pins>,
+    /// The programs and their links.
+    pub hooks: Hooks,
+}
+
+/// What the kernel programs write, for a [`Reader`](crate::reader::Reader) to read.
+pub struct Recorded {
     /// The records: what waited of an earlier daemon's first.
-    pub records: Records,
+    pub rings: Records,
     /// The counts.
-    pub ledger: Ledger,
+    pub counters: Ledger,
     /// What earlier daemons have made of the records before those.
     pub checkpoint: Checkpoint,
     /// What vmstat said when the counts began; absent where it could not be read.
@@ -35,11 +45,7 @@ pub struct Armed {
     /// The program of the hook on signals, if that is attached.
     pub signal: Option<OwnedFd>,
     /// Since when kills are captured.
-    pub takeover: Takeover,
-    /// What goes on without this daemon; none where nothing does.
-    pub pins: Option<Pins>,
-    /// The programs and their links.
-    pub hooks: Hooks,
+    pub handover: Takeover,
 }
 
 /// Keeps the hooks attached; those that are not pinned go when it is dropped.

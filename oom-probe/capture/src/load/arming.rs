@@ -13,7 +13,7 @@ use oom_probe_common::{
 };
 
 use super::{
-    armed::{Armed, Hooks, checkpoint, silence},
+    armed::{Armed, Hooks, Recorded, checkpoint, silence},
     attach,
     error::{ArmError, RungError},
     identity::{self, Identity},
@@ -154,12 +154,14 @@ impl Arming<'_> {
             mark,
             context,
             refused,
-            records: Records::new(rings, ring, Instant::now()),
+            recorded: Recorded {
+            rings: Records::new(rings, ring, Instant::now()),
             checkpoint,
             baseline: ledger.baseline(),
-            ledger,
+            counters: ledger,
             signal,
-            takeover: Takeover { at_ns, capture },
+            handover: Takeover { at_ns, capture },
+            },
             pins,
             hooks: Hooks {
                 _links: Vec::new(),
