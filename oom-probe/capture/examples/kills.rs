@@ -3,8 +3,14 @@
 use std::{error::Error, fs, path::Path, thread, time::Duration};
 
 use oom_probe_capture::{
-    accounting::reconciler::vmstat_oom_kills, assemble::Machine, cgroup::node::NodeCgroups, enrich::Complete,
-    environment::{Facts, Sources}, load::{self, Options}, plan::plan, reader::Reader,
+    accounting::reconciler::vmstat_oom_kills,
+    assemble::Machine,
+    cgroup::node::NodeCgroups,
+    enrich::Complete,
+    environment::{Facts, Sources},
+    load::{self, Options},
+    plan::plan,
+    reader::Reader,
     sys::clock::Now,
 };
 

@@ -148,15 +148,15 @@ fn take_over(
         context,
         refused: Vec::new(),
         recorded: Recorded {
-        rings: Records::new(rings, ring, Instant::now()),
-        checkpoint,
-        baseline: ledger.baseline(),
-        counters: ledger,
-        signal,
-        handover: Takeover {
-            at_ns: boottime_ns(),
-            capture: Capture::Continued,
-        },
+            rings: Records::new(rings, ring, Instant::now()),
+            checkpoint,
+            baseline: ledger.baseline(),
+            counters: ledger,
+            signal,
+            handover: Takeover {
+                at_ns: boottime_ns(),
+                capture: Capture::Continued,
+            },
         },
         pins: Some(Pins::new(dir, &generation, &build, left)),
         hooks: Hooks {

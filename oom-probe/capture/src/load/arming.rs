@@ -155,12 +155,12 @@ impl Arming<'_> {
             context,
             refused,
             recorded: Recorded {
-            rings: Records::new(rings, ring, Instant::now()),
-            checkpoint,
-            baseline: ledger.baseline(),
-            counters: ledger,
-            signal,
-            handover: Takeover { at_ns, capture },
+                rings: Records::new(rings, ring, Instant::now()),
+                checkpoint,
+                baseline: ledger.baseline(),
+                counters: ledger,
+                signal,
+                handover: Takeover { at_ns, capture },
             },
             pins,
             hooks: Hooks {

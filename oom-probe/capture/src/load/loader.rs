@@ -115,7 +115,7 @@ mod tests {
         if env::var_os(ALONE).is_some() {
             return true;
         }
-        let name = format!("capture::load::loader::tests::{test}");
+        let name = format!("load::loader::tests::{test}");
         let mut alone = Command::new(env::current_exe().unwrap());
         let alone = alone.args(["--exact", &name]);
         let output = alone.env(ALONE, "1").output().unwrap();
